@@ -1,0 +1,30 @@
+"""Attribution methods: heatmaps of networks over one to three space axes.
+
+`attribute` draws the maps, `METHODS` lists the methods. This part of the package sees tensors, arrays and
+networks only.
+"""
+
+from __future__ import annotations
+
+from . import activations, controls, gradients, paths, patterns, relevance
+from .dispatch import attribute, attribute_with_residual
+from .registry import METHODS, Attribution, Method, required_context
+from .relevance import relevance_by_layer
+from .tracing import separate_activations
+
+__all__ = [
+    "METHODS",
+    "Attribution",
+    "Method",
+    "activations",
+    "attribute",
+    "attribute_with_residual",
+    "controls",
+    "gradients",
+    "paths",
+    "patterns",
+    "relevance",
+    "relevance_by_layer",
+    "required_context",
+    "separate_activations",
+]

@@ -1,0 +1,64 @@
+"""Cut a set of scans into batches, and halve them when the memory does not suffice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+# A few million input voxels per pass keep the activations of the study's networks below 1 GB and are past the
+# point where larger batches run faster on a CPU.
+CPU_VOXELS = 2**21
+# Activations and their gradients of one pass, as a multiple of the input, that a GPU batch is sized for.
+GPU_COPIES = 200
+
+
+def default_batch_size(inputs: torch.Tensor, device: torch.device) -> int:
+    """Return how many scans go into one pass when the caller does not say.
+
+    On a GPU the number follows from the free memory, on the CPU from the size of a scan. It never changes a
+    result, only the time and the memory.
+    """
+    voxels = max(1, inputs[0].numel()) if len(inputs) else 1
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(max(1, min(256, free // (voxels * inputs.element_size() * GPU_COPIES))))
+    return int(max(1, min(32, CPU_VOXELS // voxels)))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception means that the memory did not suffice."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def in_batches(n_scans: int, batch_size: int, run: Callable[[slice, int], Result]) -> Iterator[Result]:
+    """Yield ``run(part, batch_size)`` for consecutive parts of the scans.
+
+    When a part runs out of memory it is tried again at half its size, down to single scans; later parts keep
+    the smaller size.
+
+    Raises
+    ------
+    RuntimeError
+        Also one scan does not fit (the original error).
+    """
+    first, size = 0, max(1, batch_size)
+    while first < n_scans:
+        part = slice(first, min(first + size, n_scans))
+        try:
+            result = run(part, size)
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            size = (size + 1) // 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        yield result
+        first = part.stop

@@ -1,0 +1,84 @@
+"""A private copy of a network, so that no method can leave a trace on the one it explains.
+
+Hooks, patched rectifiers, memory formats and gradients all go onto the copy. The caller's network is never
+written to, so there is nothing to restore, also not after an exception.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from ..errors import UnsupportedModelError
+
+
+def isolated(model: nn.Module) -> nn.Module:
+    """Return a copy of a network in evaluation mode that computes no gradients of its weights.
+
+    In-place activations become out-of-place in the copy: they would overwrite what a hook has recorded.
+
+    Raises
+    ------
+    UnsupportedModelError
+        The network cannot be copied (it holds tensors that are the result of a computation).
+    """
+    try:
+        twin = copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise UnsupportedModelError(
+            f"The network cannot be copied: {error}",
+            field=type(model).__name__,
+            remedy="Detach the tensors that it keeps as attributes and remove weight normalisation "
+            "(torch.nn.utils.remove_weight_norm) before attribution.",
+        ) from error
+    twin.eval()
+    twin.requires_grad_(False)
+    for parameter in twin.parameters():
+        parameter.grad = None
+    for module in twin.modules():
+        if getattr(module, "inplace", False) is True:
+            module.inplace = False  # type: ignore[assignment]
+    return twin
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device that a network lives on (the CPU when it has neither parameters nor buffers)."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def channels_last(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Put a private network and its inputs into channels-last order where that is faster; return the inputs.
+
+    On the CPU the convolutions of volumes run 1.4 to 4 times faster so; elsewhere nothing is changed.
+    """
+    if inputs.ndim != 5 or inputs.device.type != "cpu":
+        return inputs
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
+    return inputs.contiguous(memory_format=torch.channels_last_3d)
+
+
+class ViewsAreReshapes(TorchFunctionMode):
+    """Lets ``tensor.view(shape)`` copy where the memory order asks for it, which a plain view refuses."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call a torch function, with views of a shape turned into reshapes."""
+        if function is torch.Tensor.view and len(args) > 1 and not isinstance(args[1], torch.dtype):
+            function = torch.Tensor.reshape
+        return function(*args, **(kwargs or {}))
+
+
+def run(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Return the output of a private network for inputs in any memory order."""
+    with ViewsAreReshapes():
+        return model(inputs)

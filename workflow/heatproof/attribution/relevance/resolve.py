@@ -1,0 +1,142 @@
+"""Find the layer that stands for each node of a traced network, or refuse."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from ...errors import UnsupportedModelError
+from .layers import Addition, Concatenation, Layer, Linear, MaxPool, Normalisation, PassThrough, Reshape
+from .maps import Average, Convolution, Dense, Scaling
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+ADAPTIVE_AVERAGES = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, *ADAPTIVE_AVERAGES)
+ADAPTIVE_MAXIMA = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+MAXIMA = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, *ADAPTIVE_MAXIMA)
+NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# One input per output, and zero stays zero: the relevance of the output is that of the input.
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU)
+IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+RESHAPES = (nn.Flatten, nn.Unflatten)
+ADDITIONS = (operator.add, operator.iadd, torch.add)
+RECTIFIERS = (torch.relu, torch.relu_, functional.relu, functional.relu_)
+DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
+FUNCTION_RESHAPES = (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze)
+METHOD_RESHAPES = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous")
+SHAPE_METHODS = ("size", "dim", "numel")
+
+REMEDY = (
+    "Layers with a rule: Conv1d-3d, Linear, MaxPool, AvgPool and their adaptive forms, BatchNorm, ReLU and "
+    "its leaky kin, Dropout, Flatten, Identity, addition of two branches, concatenation. Build the network "
+    "from these as modules, or use integrated_gradients."
+)
+
+
+def refusal(problem: str, name: str, remedy: str = REMEDY) -> UnsupportedModelError:
+    """Return the error for a layer that relevance cannot pass."""
+    return UnsupportedModelError(problem, field=name, remedy=remedy)
+
+
+def is_plain_value(node: fx.Node) -> bool:
+    """Return whether a node computes a number or a shape, which carries no relevance."""
+    if node.op == "call_method":
+        return node.target in SHAPE_METHODS
+    if node.op == "call_function" and node.target is getattr:
+        return node.args[1] in ("shape", "ndim")
+    sources = node.all_input_nodes
+    return node.op == "call_function" and bool(sources) and all(is_plain_value(source) for source in sources)
+
+
+def scaling_of(layer: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, name: str) -> Scaling:
+    """Return a batch normalisation in evaluation mode as a scaling per channel.
+
+    Raises
+    ------
+    UnsupportedModelError
+        It keeps no running statistics, so a scan's output depends on the rest of its batch.
+    """
+    if layer.running_mean is None or layer.running_var is None:
+        raise refusal(
+            "The batch normalisation keeps no running statistics.", name, "Use track_running_stats=True."
+        )
+    scale = (layer.running_var + layer.eps).rsqrt()
+    scale = scale if layer.weight is None else scale * layer.weight
+    shift = -layer.running_mean * scale
+    return Scaling(scale, shift if layer.bias is None else shift + layer.bias)
+
+
+def module_layer(layer: nn.Module, name: str, normalisation_is_identity: bool) -> Layer:
+    """Return what stands for a module.
+
+    Raises
+    ------
+    UnsupportedModelError
+        There is no rule for it.
+    """
+    if type(layer) in CONVOLUTIONS:
+        return Linear(Convolution(layer))  # type: ignore[arg-type]
+    if type(layer) is nn.Linear:
+        return Linear(Dense(layer.weight, layer.bias))
+    if isinstance(layer, NORMALISATIONS):
+        return Normalisation(scaling_of(layer, name), normalisation_is_identity)
+    if isinstance(layer, MAXIMA):
+        layer.return_indices = True
+        return MaxPool(layer)
+    if isinstance(layer, AVERAGES):
+        return Linear(Average(layer))
+    if isinstance(layer, (*ACTIVATIONS, *IDENTITIES)):
+        return PassThrough(layer)
+    if isinstance(layer, RESHAPES):
+        return Reshape(layer)
+    raise refusal(f"There is no relevance rule for the layer {type(layer).__name__}.", name)
+
+
+def node_layer(model: nn.Module, node: fx.Node, normalisation_is_identity: bool) -> Layer:
+    """Return what stands for a node of the graph; its other arguments are bound by `graph.Network`.
+
+    Raises
+    ------
+    UnsupportedModelError
+        There is no rule for it.
+    """
+    if node.op == "call_module":
+        name = str(node.target)
+        return module_layer(model.get_submodule(name), name, normalisation_is_identity)
+    name = getattr(node.target, "__name__", str(node.target))
+    if node.op == "call_function":
+        found = function_layer(node)
+    else:
+        found = PassThrough(torch.relu) if node.target in ("relu", "relu_") else None
+    if found is None:
+        raise refusal(f"There is no relevance rule for the operation {name}.", node.name)
+    return found
+
+
+def function_layer(node: fx.Node) -> Layer | None:
+    """Return what stands for a function call, or None."""
+    target: Callable[..., object] = node.target  # type: ignore[assignment]
+    if target in ADDITIONS:
+        plain = (
+            len(node.args) == 2 and all(isinstance(each, fx.Node) for each in node.args) and not node.kwargs
+        )
+        return Addition() if plain else None
+    if target is torch.cat:
+        axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+        return Concatenation(int(axis))  # type: ignore[arg-type]
+    if target in RECTIFIERS:
+        return PassThrough(torch.relu)
+    if target in DROPOUTS:
+        return PassThrough(lambda values: values)
+    return None
+
+
+def is_reshape(node: fx.Node) -> bool:
+    """Return whether a node changes the shape only."""
+    if node.op == "call_method":
+        return node.target in METHOD_RESHAPES
+    return node.op == "call_function" and node.target in FUNCTION_RESHAPES

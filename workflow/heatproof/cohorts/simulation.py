@@ -1,0 +1,202 @@
+"""One simulated scan: an anatomy, a person's warp, an injected effect and a scanner's appearance.
+
+The phantom and the real anatomies share this road, so both carry the same exact counterfactual truth: the
+scan is rendered twice, with and without the effect, under the same warp, gain, contrast and field, before
+noise is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from heatproof.cohorts.deformations import exponential, identity, sample
+from heatproof.cohorts.store import RawScan
+from heatproof.geometry import Grid
+from heatproof.truths.injected import (
+    Effect,
+    contraction_velocity,
+    exact_truth,
+    lose_tissue,
+    strength_map,
+)
+
+# Warps move the brain's outline by less than this many millimetres; only this shell around it is computed.
+SHELL_MM = 14.0
+# Darker than this share of fluid is background: scans are skull-stripped, so noise stops there.
+BACKGROUND_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A brain at rest: what every scan of it is rendered from.
+
+    Attributes
+    ----------
+    grid : Grid
+        Where it lies.
+    intensity : ndarray, shape (*space,)
+        Skull-stripped intensities, zero outside the brain.
+    grey_matter : ndarray, shape (*space,)
+        Fraction of grey matter, 0 to 1.
+    labels : ndarray of int, shape (*space,)
+        Areas.
+    fluid : float
+        Intensity of cerebrospinal fluid.
+    bright : float
+        Intensity of white matter: the unit of noise and nuisance.
+    ventricles : ndarray, shape (axes, *space), optional
+        Displacement, in voxels, of one millimetre of ventricular enlargement.
+    """
+
+    grid: Grid
+    intensity: np.ndarray
+    grey_matter: np.ndarray
+    labels: np.ndarray
+    fluid: float
+    bright: float
+    ventricles: np.ndarray | None = None
+    support: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        reach = max(1, round(SHELL_MM / min(self.grid.voxel_sizes)))
+        object.__setattr__(self, "support", ndimage.binary_dilation(self.intensity > 0, iterations=reach))
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Middle of the brain, in voxels."""
+        return np.argwhere(self.intensity > 0).mean(axis=0)
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is a person's own, the same in every scan.
+
+    Attributes
+    ----------
+    displacement : ndarray, shape (axes, *space)
+        Warp from the person to the anatomy, in voxels.
+    head_size : float
+        Size relative to the anatomy.
+    grey_matter_loss : float
+        Share of all grey matter that age has taken.
+    ventricle_mm : float
+        Enlargement of the ventricles by age, in mm.
+    strengths : mapping of int to float
+        Strength of the disease per label; empty in a control.
+    """
+
+    displacement: np.ndarray
+    head_size: float = 1.0
+    grey_matter_loss: float = 0.0
+    ventricle_mm: float = 0.0
+    strengths: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What is the scanner's, different in every scan.
+
+    Attributes
+    ----------
+    bias : ndarray, shape (*space,)
+        Multiplicative field.
+    noise : ndarray, shape (*space,)
+        Added inside the head.
+    gain : float
+        Multiplies all intensities.
+    contrast : float
+        Exponent on intensities relative to white matter; 1 leaves them.
+    overlay : ndarray, shape (*space,), optional
+        Added to the image, fixed in space (a tag).
+    pattern : ndarray, shape (*space,), optional
+        Added to the tissue of the anatomy, moves with it (a suppressor).
+    """
+
+    bias: np.ndarray
+    noise: np.ndarray
+    gain: float = 1.0
+    contrast: float = 1.0
+    overlay: np.ndarray | None = None
+    pattern: np.ndarray | None = None
+
+
+def render(anatomy: Anatomy, body: Body, appearance: Appearance, effect: Effect) -> RawScan:
+    """Return one scan with its truth, its areas, and the volume of each area (mm3).
+
+    The volume counts a voxel for the share of it that age and disease have left, so it follows the effect
+    more closely than the number of voxels. The truth of a control is zero everywhere.
+    """
+    support = anatomy.support
+    points = _to_anatomy(anatomy, body, support)
+    pattern = None if appearance.pattern is None else sample(appearance.pattern, points)
+    healthy, left = _tissue(anatomy, points, body.grey_matter_loss)
+    tissue = healthy
+    if body.strengths:
+        spacing = anatomy.grid.voxel_sizes
+        strength = strength_map(anatomy.labels, body.strengths, spacing, effect.smoothing_mm)
+        velocity = contraction_velocity(strength, spacing, effect.smoothing_mm, effect.contraction_mm)
+        shrinkage = exponential(velocity)
+        points = points + np.stack([sample(part, points) for part in shrinkage])
+        lost = effect.loss * sample(strength, points)
+        tissue, left = _tissue(anatomy, points, body.grey_matter_loss, lost)
+    head = healthy > BACKGROUND_SHARE * anatomy.fluid
+    image = _scanned(tissue, pattern, appearance, anatomy, support) * head
+    reference = _scanned(healthy, pattern, appearance, anatomy, support) * head
+    labels = sample(anatomy.labels, points, order=0)
+    volumes = np.bincount(labels, weights=left) * anatomy.grid.voxel_volume
+    return RawScan(
+        values=_spread(image + appearance.noise[support] * head, support)[np.newaxis],
+        grid=anatomy.grid,
+        truth=_spread(exact_truth(image, reference), support),
+        labels=_spread(labels, support),
+        volumes={int(label): float(volumes[label]) for label in np.unique(labels) if label != 0},
+    )
+
+
+def _to_anatomy(anatomy: Anatomy, body: Body, support: np.ndarray) -> np.ndarray:
+    """Return where in the anatomy each supported voxel of the person lies, shape (axes, n), in voxels."""
+    centre = anatomy.centre[:, np.newaxis].astype(np.float32)
+    points = identity(anatomy.grid.shape)[:, support] + body.displacement[:, support]
+    points = centre + (points - centre) / np.float32(body.head_size)
+    if anatomy.ventricles is not None and body.ventricle_mm:
+        shift = np.stack([sample(part, points) for part in anatomy.ventricles])
+        points = points + shift * np.float32(body.ventricle_mm)
+    return points
+
+
+def _tissue(
+    anatomy: Anatomy, points: np.ndarray, aged: float, lost: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return intensity at points of the anatomy, and the share of tissue that age and disease have left."""
+    grey_matter = sample(anatomy.grey_matter, points)
+    remaining = (1 - aged) * (1 - lost)
+    intensity = lose_tissue(sample(anatomy.intensity, points), grey_matter, 1 - remaining, anatomy.fluid)
+    return intensity, 1 - grey_matter * (1 - remaining)
+
+
+def _scanned(
+    tissue: np.ndarray,
+    pattern: np.ndarray | None,
+    appearance: Appearance,
+    anatomy: Anatomy,
+    support: np.ndarray,
+) -> np.ndarray:
+    """Return what the scanner shows of the tissue, noise-free."""
+    shown = tissue
+    if appearance.contrast != 1.0:
+        shown = anatomy.bright * (shown / anatomy.bright) ** appearance.contrast
+    if pattern is not None:
+        shown = shown + pattern
+    shown = shown * appearance.bias[support] * appearance.gain
+    return shown if appearance.overlay is None else shown + appearance.overlay[support]
+
+
+def _spread(values: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return a volume with `values` inside the support and zero outside."""
+    volume = np.zeros(support.shape, dtype=values.dtype if values.dtype.kind == "i" else np.float32)
+    volume[support] = values
+    return volume

@@ -1,0 +1,223 @@
+"""The configuration: checked against its schema, with defaults filled in and errors that name key and remedy.
+
+Nothing heavy is imported here, because the Snakefile calls it each time it is read.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from heatproof.errors import ConfigError
+
+SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
+SELECTOR = "one_of_"
+# Networks without layers: methods that need a network's gradients or hooks are not run on them.
+LINEAR_NETWORKS = ("linear_svm",)
+LINEAR_METHODS = ("svm_weights", "svm_pattern")
+
+
+def complete(config: Mapping[str, Any], source: str = "config") -> dict[str, Any]:
+    """Return the configuration with every default filled in.
+
+    Parameters
+    ----------
+    config : mapping
+        As read from YAML.
+    source : str
+        Name of the file, for messages.
+
+    Returns
+    -------
+    dict
+        A new, complete configuration.
+
+    Raises
+    ------
+    ConfigError
+        At the first key that is unknown, missing, of a wrong type or out of range.
+    """
+    completed = copy.deepcopy(dict(config))
+    _check(completed, _schema("config.yaml"), (), source)
+    for name, study in completed["studies"].items():
+        _check_study(study, ("studies", name), source)
+    return completed
+
+
+def methods_of(study: Mapping[str, Any], model: str) -> list[str]:
+    """Return the ids of the methods that explain a model: those of its own list, or all that suit it."""
+    entry = study["models"][model]
+    linear = entry["network"] in LINEAR_NETWORKS
+    suited = [
+        name for name, method in study["methods"].items() if (method["method"] in LINEAR_METHODS) == linear
+    ]
+    chosen = entry.get("methods")
+    return suited if chosen is None else [name for name in suited if name in chosen]
+
+
+def needs_permuted(method: Mapping[str, Any]) -> bool:
+    """Return whether a configured method explains a network that was trained on permuted labels."""
+    return method["method"] == "label_permuted"
+
+
+def schema_entries(file: str) -> dict[str, Any]:
+    """Return the named entries of one schema fragment, such as ``methods.yaml``."""
+    return _schema(file)
+
+
+@cache
+def _schema(file: str) -> dict[str, Any]:
+    return yaml.safe_load((SCHEMAS / file).read_text(encoding="utf-8"))
+
+
+def _check(value: Any, schema: Mapping[str, Any], path: tuple[str, ...], source: str) -> None:
+    """Check a value against its schema, filling in defaults on the way down."""
+    schema = _resolved(value, schema, path, source)
+    _check_leaf(value, schema, path, source)
+    if not isinstance(value, dict):
+        return
+    properties = schema.get("properties", {})
+    for key, described in properties.items():
+        if key not in value and "default" in described:
+            value[key] = copy.deepcopy(described["default"])
+    for key in schema.get("required", ()):
+        if key not in value:
+            raise ConfigError(
+                f"the key '{key}' is missing.",
+                file=source,
+                field=_dotted(path),
+                remedy=f"add '{key}'{_allowed_values(properties.get(key, {}))}.",
+            )
+    extra = schema.get("additionalProperties", True)
+    for key, item in value.items():
+        if key in properties:
+            _check(item, properties[key], (*path, key), source)
+        elif isinstance(extra, dict):
+            _check(item, extra, (*path, str(key)), source)
+        elif extra is False:
+            raise _unknown(str(key), properties, path, source)
+
+
+def _resolved(value: Any, schema: Mapping[str, Any], path: tuple[str, ...], source: str) -> Mapping[str, Any]:
+    """Return the schema that really applies: behind a reference, or chosen by the entry's selector."""
+    if "$ref" in schema:
+        return _schema("config.yaml")["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if "described_in" in schema:
+        entries = _schema(schema["described_in"])
+        return entries.get(Path(schema["described_in"]).stem, entries)
+    for keyword, files in schema.items():
+        if keyword.startswith(SELECTOR):
+            return _selected(value, keyword.removeprefix(SELECTOR), files, path, source)
+    return schema
+
+
+def _selected(
+    value: Any, key: str, files: Iterable[str], path: tuple[str, ...], source: str
+) -> Mapping[str, Any]:
+    entries = {name: entry for file in files for name, entry in _schema(file).items()}
+    allowed = ", ".join(sorted(entries))
+    if not isinstance(value, dict) or key not in value:
+        raise ConfigError(
+            f"the entry has no '{key}'.",
+            file=source,
+            field=_dotted(path),
+            remedy=f"add '{key}', one of: {allowed}.",
+        )
+    if value[key] not in entries:
+        close = difflib.get_close_matches(str(value[key]), entries, n=1)
+        hint = f"did you mean '{close[0]}'? Allowed" if close else "use one of"
+        raise ConfigError(
+            f"'{value[key]}' is not known.",
+            file=source,
+            field=_dotted((*path, key)),
+            remedy=f"{hint}: {allowed}.",
+        )
+    return entries[value[key]]
+
+
+def _check_leaf(value: Any, schema: Mapping[str, Any], path: tuple[str, ...], source: str) -> None:
+    """Check type, range, pattern and the like of one value; mappings are walked by `_check`."""
+    from jsonschema import Draft202012Validator
+
+    walked = ("properties", "additionalProperties", "required")
+    plain = {key: item for key, item in schema.items() if key not in walked}
+    for error in sorted(Draft202012Validator(plain).iter_errors(value), key=lambda error: list(error.path)):
+        where = (*path, *(str(part) for part in error.absolute_path))
+        raise ConfigError(
+            f"{error.message[0].lower() + error.message[1:]}.",
+            file=source,
+            field=_dotted(where),
+            remedy=_expected(schema),
+        )
+
+
+def _expected(schema: Mapping[str, Any]) -> str:
+    parts = [str(schema.get("description", "see config/README.md.")).rstrip(".") + "."]
+    if "type" in schema:
+        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        parts.append(f"It is of type {' or '.join(kinds)}{_allowed_values(schema)}.")
+    elif "enum" in schema:
+        parts.append(f"Allowed{_allowed_values(schema)}.")
+    if "default" in schema:
+        parts.append(f"Default: {schema['default']!r}.")
+    return " ".join(parts)
+
+
+def _allowed_values(schema: Mapping[str, Any]) -> str:
+    values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
+    for keyword, files in schema.items():
+        if keyword.startswith(SELECTOR):
+            values = sorted(name for file in files for name in _schema(file))
+    return f", one of: {', '.join(map(str, values))}" if values else ""
+
+
+def _unknown(key: str, properties: Mapping[str, Any], path: tuple[str, ...], source: str) -> ConfigError:
+    close = difflib.get_close_matches(key, properties, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return ConfigError(
+        "the key is not known.",
+        file=source,
+        field=_dotted((*path, key)),
+        remedy=f"{hint}Allowed here: {', '.join(sorted(properties))}.",
+    )
+
+
+def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> None:
+    """Check what a schema cannot say: entries that name each other."""
+    for name, model in study["models"].items():
+        for method in model.get("methods") or ():
+            if method not in study["methods"]:
+                raise ConfigError(
+                    f"the method '{method}' is not configured.",
+                    file=source,
+                    field=_dotted((*path, "models", name, "methods")),
+                    remedy=f"use ids of this study's methods: {', '.join(study['methods'])}.",
+                )
+        if not methods_of(study, name):
+            raise ConfigError(
+                "no method of the study suits this model.",
+                file=source,
+                field=_dotted((*path, "models", name)),
+                remedy=f"add one: {', '.join(LINEAR_METHODS)} for a linear model, any other for a network.",
+            )
+    for name, method in study["methods"].items():
+        _check_inner(method, (*path, "methods", name), source)
+
+
+def _check_inner(method: dict[str, Any], path: tuple[str, ...], source: str) -> None:
+    """Complete the parameters of the method inside a control, as if it stood in the config by itself."""
+    if "inner" not in method:
+        return
+    inner = {**(method.get("inner_parameters") or {}), "method": method["inner"]}
+    _check(inner, {"one_of_method": ["methods.yaml"]}, (*path, "inner_parameters"), source)
+    method["inner_parameters"] = {key: value for key, value in inner.items() if key != "method"}
+
+
+def _dotted(path: tuple[str, ...]) -> str:
+    return ".".join(path) or "the top level"

@@ -1,0 +1,217 @@
+"""Group mean heatmaps on the template, drawn through the affine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heatproof.figures.style import INK, absent, drawing, escape, label, note, shorten
+from heatproof.geometry import Grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLANES = ("sagittal", "coronal", "axial")
+SHOWN_ABOVE = 0.15
+GAP = 2
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One cut through a volume.
+
+    Attributes
+    ----------
+    axis : int
+        World axis it is perpendicular to: 0 left-right, 1 back-front, 2 bottom-top.
+    position : float
+        World coordinate in mm.
+    """
+
+    axis: int
+    position: float
+
+    @property
+    def title(self) -> str:
+        """Coordinate as readers of brain maps write it."""
+        return f"{'xyz'[self.axis]} = {self.position:.0f} mm"
+
+
+def draw_mean_maps(
+    maps: Mapping[str, np.ndarray],
+    template: np.ndarray | None,
+    truth: np.ndarray | None,
+    mask: np.ndarray,
+    grid: Grid,
+    *,
+    controls: Sequence[str] = (),
+    truth_name: str = "truth",
+    population: str = "all",
+) -> Figure:
+    """Draw one row per map with the outline of the truth on every slice.
+
+    Parameters
+    ----------
+    maps : mapping of str to ndarray, shape (*space,)
+        Group map of each method, in the order of the rows.
+    template : ndarray, shape (*space,), optional
+        Background; the mask where there is none.
+    truth : ndarray of bool, shape (*space,), optional
+        Outlined where given.
+    mask : ndarray of bool, shape (*space,)
+        The brain (or the whole image).
+    grid : Grid
+        Of all of them.
+    controls : sequence of str
+        Maps whose name is written in grey.
+    truth_name, population : str
+        Named in the note.
+    """
+    if not maps:
+        return absent("No group map was written.")
+    background = mask.astype(np.float32) if template is None else template.astype(np.float32)
+    if len(grid.shape) == 1:
+        return _signals(maps, background, truth, grid, controls)
+    cuts = _cuts(grid, truth if truth is not None and truth.any() else mask)
+    views = {"background": _mosaic(background, grid, cuts), "mask": _mosaic(mask.astype(float), grid, cuts)}
+    outline = None if truth is None else _mosaic(truth.astype(np.float32), grid, cuts)
+    height, width = views["background"].pixels.shape
+    row_height = 7.2 * height / width
+    with drawing() as make:
+        figure = make(figsize=(9.4, row_height * len(maps) + 0.75), layout="constrained")
+        panels = figure.subplots(len(maps), 1, squeeze=False).ravel()
+        image = None
+        for row, (name, values) in enumerate(maps.items()):
+            axes = panels[row]
+            drawn = _mosaic(_normalised(values, mask), grid, cuts)
+            axes.imshow(views["background"].pixels, cmap="gray", origin="lower", aspect="equal")
+            shown = np.ma.masked_less(np.abs(drawn.pixels), SHOWN_ABOVE)
+            image = axes.imshow(shown, cmap="inferno", vmin=0, vmax=1, origin="lower", aspect="equal", alpha=0.9)
+            if outline is not None:
+                axes.contour(outline.pixels, levels=[0.5], colors="#37e0ff", linewidths=0.8)
+            _furnish(axes, views["background"], cuts, name, titled=row == 0, grey=name in controls)
+        figure.colorbar(
+            image, ax=panels.tolist(), shrink=min(1.0, 3.0 / (row_height * len(maps))), pad=0.01, aspect=18,
+            label="|relevance|, share of the map's 99.9th percentile",
+        )  # fmt: skip
+        _sign(figure, truth_name, population, outline is not None, len(grid.shape))
+    return figure
+
+
+@dataclass(frozen=True)
+class _Mosaic:
+    pixels: np.ndarray
+    starts: list[int]
+    widths: list[int]
+    sides: list[tuple[str, str] | None]
+
+
+def _normalised(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return |values| inside the mask as shares of their 99.9th percentile, clipped at one."""
+    inside = np.abs(values[mask]) if mask.any() else np.abs(values)
+    finite = inside[np.isfinite(inside)]
+    # The percentile instead of the maximum: one bright voxel must not darken a whole row.
+    top = float(np.percentile(finite, 99.9)) if finite.size else 0.0
+    scaled = np.abs(np.nan_to_num(values)) * mask
+    return np.clip(scaled / top, 0, 1) if top > 0 else np.zeros_like(scaled)
+
+
+def _cuts(grid: Grid, target: np.ndarray) -> list[Slice]:
+    """Return slices through the densest parts of the target (one image: no cut)."""
+    if len(grid.shape) < 3 or grid.affine is None:
+        return []
+    weights = grid.world(np.argwhere(target))
+    cuts: list[Slice] = []
+    for axis, shares in ((0, (0.25, 0.75)), (1, (0.2, 0.5, 0.8)), (2, (0.35, 0.65))):
+        cuts += [Slice(axis, float(np.round(np.quantile(weights[:, axis], share)))) for share in shares]
+    return cuts
+
+
+def _cut(values: np.ndarray, grid: Grid, cut: Slice) -> np.ndarray:
+    """Return one slice as (up, right): world axes, nearest voxel, neurological convention (left is left)."""
+    corners = np.array(np.meshgrid(*[(0, length - 1) for length in grid.shape])).reshape(3, -1).T
+    world = grid.world(corners)
+    step = min(grid.spacing)
+    across, up = [axis for axis in range(3) if axis != cut.axis]
+    lines = [np.arange(world[:, axis].min(), world[:, axis].max() + step / 2, step) for axis in (across, up)]
+    points = np.full((len(lines[1]), len(lines[0]), 3), cut.position)
+    points[..., across], points[..., up] = np.meshgrid(*lines)
+    voxels = np.rint(grid.voxel(points.reshape(-1, 3))).astype(int)
+    valid = ((voxels >= 0) & (voxels < np.array(grid.shape))).all(axis=1)
+    result = np.zeros(len(voxels), dtype=np.float32)
+    result[valid] = values[tuple(voxels[valid].T)]
+    return result.reshape(points.shape[:2])
+
+
+def _mosaic(values: np.ndarray, grid: Grid, cuts: Sequence[Slice]) -> _Mosaic:
+    """Set the slices side by side on one canvas, so that a row costs one image however many slices it has."""
+    # An image has its first axis downwards, as files of images do; the canvas has its origin below.
+    tiles = [_cut(values, grid, cut) for cut in cuts] or [np.asarray(values, dtype=np.float32)[::-1]]
+    height = max(tile.shape[0] for tile in tiles)
+    starts, position = [], 0
+    canvas = np.zeros((height, sum(tile.shape[1] for tile in tiles) + GAP * (len(tiles) - 1)), np.float32)
+    for tile in tiles:
+        below = (height - tile.shape[0]) // 2
+        canvas[below : below + tile.shape[0], position : position + tile.shape[1]] = tile
+        starts.append(position)
+        position += tile.shape[1] + GAP
+    letters = {0: ("P", "A"), 1: ("L", "R"), 2: ("L", "R")}
+    sides = [letters[cut.axis] for cut in cuts] or [None]
+    return _Mosaic(canvas, starts, [tile.shape[1] for tile in tiles], sides)
+
+
+def _furnish(axes: Axes, mosaic: _Mosaic, cuts: Sequence[Slice], name: str, *, titled: bool, grey: bool) -> None:
+    """Write method, coordinates and sides."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_visible(False)
+    words = escape(shorten(label(name), 24)) + ("\n(control)" if grey else "")
+    axes.set_ylabel(words, rotation=0, ha="right", va="center", color="#6b747e" if grey else INK)
+    height = mosaic.pixels.shape[0]
+    for start, width, sides, cut in zip(mosaic.starts, mosaic.widths, mosaic.sides, cuts, strict=False):
+        if titled:
+            axes.text(start + width / 2, height + 0.5, cut.title, ha="center", va="bottom", fontsize=7.6)
+        if sides:
+            for letter, place, align in ((sides[0], start, "left"), (sides[1], start + width - 1, "right")):
+                axes.text(place, height * 0.97, letter, ha=align, va="top", color="white", fontsize=6.5)
+
+
+def _sign(figure: Figure, truth_name: str, population: str, outlined: bool, n_axes: int) -> None:
+    parts = [f"mean over {label(population).lower()}" if population else "mean"]
+    parts.append(f"below {SHOWN_ABOVE:.0%} of the top: not coloured")
+    if outlined:
+        parts.append(f"cyan outline: {label(truth_name).lower()} truth")
+    if n_axes == 3:
+        parts.append("left of the brain is on the left (L), mm in template space")
+    note(figure, "; ".join(parts) + ".")
+
+
+def _signals(
+    maps: Mapping[str, np.ndarray],
+    background: np.ndarray,
+    truth: np.ndarray | None,
+    grid: Grid,
+    controls: Sequence[str],
+) -> Figure:
+    """Draw one line per method over time, the truth as a shaded span."""
+    time = np.arange(grid.shape[0]) * grid.spacing[0]
+    with drawing() as make:
+        figure = make(figsize=(8.4, 0.75 * len(maps) + 1.2), layout="constrained")
+        panels = figure.subplots(len(maps), 1, squeeze=False, sharex=True).ravel()
+        span = float(np.ptp(background)) or 1.0
+        for axes, (name, values) in zip(panels, maps.items(), strict=True):
+            axes.plot(time, (background - background.min()) / span, color="#c3c9d0", linewidth=0.9)
+            top = float(np.nanmax(np.abs(values))) or 1.0
+            axes.plot(time, np.abs(values) / top, color="#6b747e" if name in controls else "#D55E00")
+            if truth is not None:
+                axes.fill_between(time, 0, 1, where=truth, color="#56B4E9", alpha=0.3, linewidth=0)
+            axes.set_yticks([])
+            axes.set_ylabel(escape(shorten(label(name), 20)), rotation=0, ha="right", va="center")
+        panels[-1].set_xlabel(f"time ({grid.units})")
+        note(figure, "Orange: |relevance|; grey: mean signal; blue: truth.")
+    return figure

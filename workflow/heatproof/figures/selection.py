@@ -1,0 +1,116 @@
+"""Which rows of the tables a figure shows: the headline view, one model per method, the order of the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+# Size-matched Dice comes first because it has no threshold to choose on the map that is judged.
+METRIC_ORDER = (
+    "dice_at_size", "average_precision", "auroc", "mass_accuracy", "rank_accuracy", "spearman", "max_dice", "pointing_game",
+    "earth_movers_distance",
+)  # fmt: skip
+SMALLER_IS_BETTER = frozenset({"earth_movers_distance", "outside_brain", "edge_share", "brier", "calibration_error"})
+LEVEL_ORDER = ("scan", "fold", "group")
+CONDITION = ["model", "recipe", "level", "truth", "metric", "smoothing_mm"]
+
+
+@dataclass(frozen=True)
+class View:
+    """The rows that answer the study's question.
+
+    Attributes
+    ----------
+    level : str
+        ``scan`` where the truth of each scan is known, else ``fold`` or ``group``.
+    truth, metric : str
+        Against what, and by which number.
+    smoothing_mm : float
+        Full width at half maximum of the Gaussian, in mm.
+    """
+
+    level: str
+    truth: str
+    metric: str
+    smoothing_mm: float
+
+    @property
+    def individual(self) -> bool:
+        """Whether each scan is held against a truth of its own."""
+        return self.level == "scan" and self.truth == "injected"
+
+    def rows(self, ranking: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of this view."""
+        return ranking[
+            (ranking["level"] == self.level)
+            & (ranking["truth"] == self.truth)
+            & (ranking["metric"] == self.metric)
+            & (ranking["smoothing_mm"] == self.smoothing_mm)
+        ]
+
+
+def first_present(wanted: Sequence[str], present: Sequence[str]) -> str:
+    """Return the first of `wanted` that is present, else the first present in alphabetical order."""
+    there = set(present)
+    return next((name for name in wanted if name in there), min(there, default=""))
+
+
+def headline_view(ranking: pd.DataFrame, metric: str = "") -> View:
+    """Choose the view of the first screen: individual truth, no smoothing, size-matched Dice.
+
+    The choice never looks at a score, so it cannot favour a method.
+    """
+    scored = ranking[ranking["truth"].fillna("") != ""]
+    level = first_present(LEVEL_ORDER, scored["level"].unique().tolist())
+    rows = scored[scored["level"] == level]
+    truth = first_present(("injected",), rows["truth"].unique().tolist())
+    rows = rows[rows["truth"] == truth]
+    chosen = first_present((metric, *METRIC_ORDER), rows["metric"].unique().tolist())
+    rows = rows[rows["metric"] == chosen]
+    return View(level, truth, chosen, float(rows["smoothing_mm"].min()) if len(rows) else 0.0)
+
+
+def with_metric(view: View, metric: str) -> View:
+    """Return the same view by another metric."""
+    return View(view.level, view.truth, metric, view.smoothing_mm)
+
+
+def metrics_of(ranking: pd.DataFrame, view: View, most: int = 3) -> list[str]:
+    """Return up to `most` metrics of the view's level and truth, the headline metric first."""
+    rows = ranking[(ranking["level"] == view.level) & (ranking["truth"] == view.truth)]
+    present = set(rows["metric"])
+    order = [view.metric, *[name for name in METRIC_ORDER if name != view.metric]]
+    return [name for name in order if name in present][:most]
+
+
+def models_of(frame: pd.DataFrame, order: Sequence[str] = (), recipe: str = "corrected") -> list[str]:
+    """Return the models of a recipe in the order of the config (all models if none has the recipe)."""
+    rows = frame[frame["recipe"] == recipe] if (frame["recipe"] == recipe).any() else frame
+    present = rows["model"].unique().tolist()
+    return [name for name in order if name in present] + sorted(name for name in present if name not in order)
+
+
+def representatives(pairs: pd.DataFrame, models: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (model, method) pairs that show every method once, from the first model that has it."""
+    chosen: dict[str, str] = {}
+    for model in models:
+        for method in pairs.loc[pairs["model"] == model, "method"].unique():
+            chosen.setdefault(method, model)
+    return [(model, method) for method, model in chosen.items()]
+
+
+def method_order(ranking: pd.DataFrame, view: View) -> list[str]:
+    """Return all methods, best mean of the view first; methods without a score come last."""
+    rows = view.rows(ranking)
+    means = rows.groupby("method")["mean"].mean()
+    ascending = view.metric in SMALLER_IS_BETTER
+    best = means.sort_values(ascending=ascending, kind="stable").index.tolist()
+    return best + sorted(set(ranking["method"]) - set(best))
+
+
+def controls_of(ranking: pd.DataFrame) -> set[str]:
+    """Return the methods that are controls."""
+    flags = ranking["is_control"].astype(str).str.lower().isin(("true", "1", "yes"))
+    return set(ranking.loc[flags, "method"])

@@ -1,0 +1,182 @@
+"""One look for every figure: colours that colour-blind readers can tell apart, labels, deterministic files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from heatproof.files import atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito (2008): distinct under every common colour-vision deficiency, and in grey by lightness.
+BLUE, VERMILION, GREEN, SKY, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#E69F00", "#CC79A7"
+INK, CONTROL, FAINT = "#1d2733", "#8a929c", "#d9dde2"
+SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#5b3a8c", "#7a6a00")
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+VERDICT_COLOURS = {"yes": BLUE, "no": VERMILION, "undecided": INK}
+VERDICT_MARKERS = {"yes": "o", "no": "X", "undecided": "D"}
+
+SETTINGS: dict[str, Any] = {
+    "font.family": ["DejaVu Sans", "sans-serif"],
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "axes.edgecolor": "#66707b",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": "#404a55",
+    "ytick.color": "#404a55",
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.fonttype": "none",
+    # Element ids are drawn from this text instead of at random: the same figure has the same bytes.
+    "svg.hashsalt": "heatproof",
+    "image.interpolation": "nearest",
+    "lines.linewidth": 1.5,
+}
+
+ACRONYMS = {
+    "ablationcam": "AblationCAM", "auroc": "AUROC", "deepshap": "DeepSHAP", "deeplift": "DeepLIFT", "eigencam": "EigenCAM",
+    "gradcam": "Grad-CAM", "hirescam": "HiResCAM", "idgi": "IDGI", "ig": "IG", "layercam": "LayerCAM", "lrp": "LRP",
+    "rise": "RISE", "scorecam": "ScoreCAM", "smoothgrad": "SmoothGrad", "svm": "SVM", "vargrad": "VarGrad",
+    "xgradcam": "XGradCAM", "xrai": "XRAI", "ale": "ALE", "mri": "MRI", "emd": "EMD", "resnet": "ResNet", "ecg": "ECG",
+    "densenet": "DenseNet", "boehle": "Böhle", "wang": "Wang", "auc": "AUC", "ad": "AD", "hc": "HC", "vbm": "VBM",
+}  # fmt: skip
+WHOLE = {
+    "guided_gradcam": "Guided Grad-CAM",
+    "input_x_gradient": "Input × gradient",
+    "dice_at_size": "Dice, size-matched",
+    "max_dice": "Best Dice over thresholds",
+    "guided_backprop": "Guided backprop",
+    "earth_movers_distance": "Earth mover's distance (mm)",
+    "outside_brain": "Relevance outside the brain",
+    "edge_share": "Relevance at the brain's edge",
+    "input_magnitude": "|Input|",
+    "meta_analysis": "Meta-analysis",
+    "svm_weights": "SVM weights",
+    "svm_pattern": "SVM pattern (Haufe)",
+}
+
+
+def label(name: object) -> str:
+    """Return a reader's name of a method, metric, model or truth: ``lrp_beta_0.5`` becomes ``LRP beta 0.5``."""
+    text = str(name)
+    if text in WHOLE:
+        return WHOLE[text]
+    words = [ACRONYMS.get(word.lower(), word) for word in text.split("_") if word]
+    if not words:
+        return text
+    if words[0].islower():
+        words[0] = words[0].capitalize()
+    return " ".join(words)
+
+
+def escape(text: str) -> str:
+    """Return `text` so that matplotlib draws it as it is (a dollar sign would start mathematics)."""
+    return text.replace("$", r"\$")
+
+
+def shorten(text: str, length: int = 28) -> str:
+    """Return a label of at most `length` characters."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+@contextmanager
+def drawing() -> Iterator[Any]:
+    """Yield `matplotlib.figure.Figure` under the project's settings, without any global figure state."""
+    import matplotlib
+
+    # Figures are written to files only, so no display is ever needed.
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(SETTINGS):
+        yield Figure
+
+
+def save(figure: Figure, paths: Iterable[str | Path]) -> None:
+    """Write a figure to each path (``.svg`` or ``.png``), with the same bytes for the same figure."""
+    import matplotlib
+
+    for path in paths:
+        kind = Path(path).suffix.lstrip(".")
+        metadata: dict[str, Any] = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        with matplotlib.rc_context(SETTINGS), atomic(path) as temporary:
+            figure.savefig(temporary, format=kind, dpi=130, metadata=metadata)
+
+
+def absent(reason: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    with drawing() as make:
+        figure = make(figsize=(6.4, 1.4), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axis("off")
+        axes.text(0.5, 0.5, escape(reason), ha="center", va="center", color="#56606b", wrap=True)
+    return figure
+
+
+def method_styles(methods: Sequence[str], controls: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return colour and dash of each method: one colour each, controls grey and told apart by dash only."""
+    grey = set(controls)
+    drawn = [name for name in methods if name not in grey]
+    styles: dict[str, dict[str, Any]] = {}
+    for position, name in enumerate(drawn):
+        dash = DASHES[(position // len(SERIES)) % len(DASHES)]
+        styles[name] = {"color": SERIES[position % len(SERIES)], "linestyle": dash, "zorder": 3}
+    for position, name in enumerate(sorted(grey & set(methods))):
+        dash = DASHES[1:][position % (len(DASHES) - 1)]
+        styles[name] = {"color": CONTROL, "linestyle": dash, "linewidth": 1.1, "zorder": 2}
+    if "anatomical_prior" in styles:
+        styles["anatomical_prior"].update(color=INK, linestyle=(0, (4, 2)), linewidth=1.4)
+    return styles
+
+
+def grid_of(count: int, columns: int) -> tuple[int, int]:
+    """Return rows and columns for `count` panels, at most `columns` wide."""
+    across = max(1, min(count, columns))
+    return int(np.ceil(count / across)), across
+
+
+def hide_unused(axes: np.ndarray, used: int) -> None:
+    """Switch off the panels of a grid beyond the first `used`."""
+    for panel in axes.ravel()[used:]:
+        panel.axis("off")
+
+
+def counts(frame: pd.DataFrame) -> str:
+    """Return ``n = 40 scans of 36 people`` from the largest counts in a table."""
+    parts = []
+    for column, noun in (("n_scans", "scans"), ("n_people", "people")):
+        if column in frame and frame[column].notna().any():
+            parts.append(f"{int(frame[column].max())} {noun}")
+    return f"n = {' of '.join(parts)}" if parts else ""
+
+
+def note(figure: Figure, text: str) -> None:
+    """Write the n and the meaning of the interval under the figure, outside every panel."""
+    figure.supxlabel(escape(text), fontsize=7.6, color="#56606b", x=0.01, ha="left")
+
+
+def reference_line(axes: Axes, value: float, text: str, *, vertical: bool = True) -> None:
+    """Draw a dotted reference (chance, no gain) with its name in the legend."""
+    if not np.isfinite(value):
+        return
+    draw = axes.axvline if vertical else axes.axhline
+    draw(value, color="#66707b", linestyle=":", linewidth=1.1, label=text, zorder=1)

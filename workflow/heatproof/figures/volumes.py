@@ -1,0 +1,95 @@
+"""Does the relevance of an area follow its volume?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from heatproof.figures.style import (
+    BLUE,
+    VERMILION,
+    absent,
+    drawing,
+    escape,
+    grid_of,
+    hide_unused,
+    label,
+    note,
+    shorten,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_PANELS = 6
+POINTS = ((0, BLUE, "o", "controls"), (1, VERMILION, "^", "patients"))
+
+
+def draw_volume_relevance(
+    points: pd.DataFrame, correlations: pd.DataFrame, pairs: Sequence[tuple[str, str]], area: str
+) -> Figure:
+    """Draw relevance against volume of one area, one panel per method.
+
+    Parameters
+    ----------
+    points : DataFrame
+        One row per scan: model, method, target, volume_mm3, sum.
+    correlations : DataFrame
+        ``volume_relevance.tsv`` of the area: model, method, r, low, high, p_value.
+    pairs : sequence of (model, method)
+        The panels, in order.
+    area : str
+        Name for the axes.
+    """
+    present = set(zip(points["model"], points["method"], strict=True)) if len(points) else set()
+    pairs = [pair for pair in pairs if pair in present][:MOST_PANELS]
+    if not pairs:
+        return absent("No volumes of areas are known, so they cannot be held against relevance.")
+    rows, columns = grid_of(len(pairs), 3)
+    with drawing() as make:
+        figure = make(figsize=(0.7 + 3.1 * columns, 0.7 + 2.7 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False)
+        for axes, (model, method) in zip(panels.ravel(), pairs, strict=False):
+            part = points[(points["model"] == model) & (points["method"] == method)]
+            _scatter(axes, part)
+            axes.set_title(escape(shorten(label(method))))
+            line = correlations[(correlations["model"] == model) & (correlations["method"] == method)]
+            axes.text(0.98, 0.97, _words(line), transform=axes.transAxes, ha="right", va="top", fontsize=7.4,
+                      bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5})  # fmt: skip
+        hide_unused(panels, len(pairs))
+        for axes in panels[-1]:
+            axes.set_xlabel(escape(f"volume of {shorten(area.lower())} (cm³)"))
+        for axes in panels[:, 0]:
+            axes.set_ylabel("sum of relevance (SD of the scans)")
+        handles, names = panels.ravel()[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper right", ncols=2)
+        n = points.groupby(["model", "method"]).size().max()
+        note(figure, f"n = {n} test scans; r: Pearson, [95 % interval over people], p by permutation of people.")
+    return figure
+
+
+def _scatter(axes: Axes, part: pd.DataFrame) -> None:
+    values = part["sum"].to_numpy(float)
+    spread = np.nanstd(values) or 1.0
+    volume = part["volume_mm3"].to_numpy(float) / 1000
+    for target, colour, marker, name in POINTS:
+        chosen = part["target"].to_numpy() == target
+        axes.scatter(volume[chosen], values[chosen] / spread, c=colour, marker=marker, s=14, alpha=0.7,
+                     linewidth=0, label=name)  # fmt: skip
+    finite = np.isfinite(volume) & np.isfinite(values)
+    if finite.sum() > 2 and np.ptp(volume[finite]) > 0:
+        slope, offset = np.polyfit(volume[finite], values[finite] / spread, 1)
+        ends = np.array([volume[finite].min(), volume[finite].max()])
+        axes.plot(ends, slope * ends + offset, color="#404a55", linewidth=1.1)
+    axes.margins(y=0.22)
+
+
+def _words(line: pd.DataFrame) -> str:
+    if line.empty or not np.isfinite(float(line["r"].iloc[0])):
+        return "r not defined"
+    first = line.iloc[0]
+    return f"r = {first['r']:+.2f} [{first['low']:+.2f}, {first['high']:+.2f}]\np = {first['p_value']:.3g}"

@@ -1,0 +1,225 @@
+"""The leakage audit: who is on both sides of a fold, by person, by family and by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from heatproof.errors import ConfigError, LeakageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARTS = ("train", "validation", "test")
+# What makes two scans the same case, and the name of it in the audit.
+IDENTITIES = {"participant_id": "participant", "family": "family", "image_sha256": "image"}
+LEAK_CHECKS = tuple(IDENTITIES.values())
+LEAKAGE_COLUMNS = ("recipe", "fold", "check", "n", "passed", "detail")
+LISTED = 10
+WHOLE_RECIPE = -1
+
+
+def identity_keys(participants: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return, per identity column of the table, each scan's key: trimmed, case folded, "" where missing."""
+    keys = {}
+    for column in IDENTITIES:
+        if column in participants.columns:
+            values = participants[column].astype(object)
+            text = values.where(values.notna(), "").map(lambda value: str(value).strip().casefold())
+            keys[column] = text.where(text != "n/a", "")
+    return keys
+
+
+def audit(participants: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
+    """Return what each fold shares between its parts, and what it lacks.
+
+    Parameters
+    ----------
+    participants : DataFrame
+        One row per scan: ``scan_id``, ``participant_id``, ``diagnosis`` and, where known, ``family`` and
+        ``image_sha256``.
+    folds : DataFrame
+        Columns recipe, fold, scan_id, participant_id, part.
+
+    Returns
+    -------
+    DataFrame
+        Columns recipe, fold (-1: the whole recipe), check, n (offenders), passed, detail (the first of
+        them). Checks: ``participant|family|image train-validation|train-test|validation-test``,
+        ``class in <part>``, ``tested at most once``, ``tested at least once``.
+
+    Raises
+    ------
+    ConfigError
+        If the folds name a scan or a part that does not exist.
+    """
+    import pandas as pd
+
+    _require_known(participants, folds)
+    table = participants.reset_index(drop=True)
+    table = table.assign(**{f"key_{column}": keys for column, keys in identity_keys(table).items()})
+    columns = [f"key_{column}" for column in IDENTITIES if f"key_{column}" in table.columns]
+    merged = folds[["recipe", "fold", "scan_id", "part"]].merge(
+        table[["scan_id", "diagnosis", *columns]], on="scan_id", how="left", validate="many_to_one"
+    )
+    rows: list[dict[str, Any]] = []
+    for recipe, of_recipe in merged.groupby("recipe", sort=False):
+        for fold, of_fold in of_recipe.groupby("fold", sort=True):
+            head = {"recipe": recipe, "fold": int(fold)}
+            rows += [{**head, **row} for row in _shared(of_fold, columns)]
+            rows += [{**head, **row} for row in _classes(of_fold, table["diagnosis"])]
+        head = {"recipe": recipe, "fold": WHOLE_RECIPE}
+        rows += [{**head, **row} for row in _coverage(of_recipe, table["scan_id"])]
+    return pd.DataFrame(rows, columns=list(LEAKAGE_COLUMNS))
+
+
+def raise_on_leak(leakage: pd.DataFrame, recipes: Iterable[str] = ("corrected",)) -> None:
+    """Raise a LeakageError if one of the recipes that promise no leak has one.
+
+    Parameters
+    ----------
+    leakage : DataFrame
+        As returned by `audit`.
+    recipes : iterable of str
+        The recipes that must be clean. ``as_published`` is not: its leak is a result.
+
+    Raises
+    ------
+    LeakageError
+        With the fold, the kind of leak and the identifiers.
+    """
+    is_leak = leakage["check"].str.split(" ").str[0].isin(LEAK_CHECKS) & ~leakage["passed"].astype(bool)
+    bad = leakage[is_leak & leakage["recipe"].isin(list(recipes))]
+    if bad.empty:
+        return
+    lines = [
+        f"recipe {row.recipe}, fold {row.fold}: {row.n} {row.check} ({row.detail})"
+        for row in bad.head(LISTED).itertuples()
+    ]
+    raise LeakageError(
+        f"{len(bad)} checks found the same case on both sides of a fold:\n  " + "\n  ".join(lines) + "\n",
+        field="folds",
+        remedy="keep all scans of a person, a family and an image in one part, or remove folds.file.",
+    )
+
+
+def check_parts(
+    read: Mapping[str, Iterable[str]],
+    folds: pd.DataFrame,
+    recipe: str,
+    fold: int,
+    participants: pd.DataFrame,
+    hashes: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Audit what a loader really read, against the folds and against itself.
+
+    Parameters
+    ----------
+    read : mapping of str to iterable of str
+        Part -> ids of the scans that were read for it. A part that was not read may be left out.
+    folds : DataFrame
+        The planned folds.
+    recipe, fold : str, int
+        Which of them was read.
+    participants : DataFrame
+        One row per scan.
+    hashes : mapping of str to str, optional
+        Scan id -> SHA-256 of the array as read (`heatproof.files.sha256_of_array`).
+
+    Returns
+    -------
+    DataFrame
+        The leak checks of `audit` for what was read.
+
+    Raises
+    ------
+    LeakageError
+        If a part read a scan that the folds do not give it, an array differs from the stored image, or (in
+        the corrected recipe) a case was read for two parts.
+    """
+    import pandas as pd
+
+    planned = folds[(folds["recipe"] == recipe) & (folds["fold"] == fold)]
+    rows = []
+    for part, scan_ids in read.items():
+        ids = list(dict.fromkeys(scan_ids))
+        stray = sorted(set(ids) - set(planned.loc[planned["part"] == part, "scan_id"]))
+        if stray:
+            raise LeakageError(
+                f"{len(stray)} scans were read for {part} that are not in this part of fold {fold}, "
+                f"recipe '{recipe}': {_listed(stray)}.",
+                field=part,
+                remedy="read the parts from folds.tsv only.",
+            )
+        rows += [{"recipe": recipe, "fold": fold, "scan_id": scan_id, "part": part} for scan_id in ids]
+    _require_same_images(participants, hashes or {})
+    found = audit(participants, pd.DataFrame(rows, columns=["recipe", "fold", "scan_id", "part"]))
+    found = found[found["check"].str.split(" ").str[0].isin(LEAK_CHECKS)].reset_index(drop=True)
+    raise_on_leak(found)
+    return found
+
+
+def _require_same_images(participants: pd.DataFrame, hashes: Mapping[str, str]) -> None:
+    if not hashes or "image_sha256" not in participants.columns:
+        return
+    stored = dict(zip(participants["scan_id"], participants["image_sha256"], strict=True))
+    changed = sorted(scan_id for scan_id, value in hashes.items() if stored.get(scan_id) != value)
+    if changed:
+        raise LeakageError(
+            f"{len(changed)} scans are not the images that the audit saw: {_listed(changed)}.",
+            field="image_sha256",
+            remedy="run the rule prepare again.",
+        )
+
+
+def _require_known(participants: pd.DataFrame, folds: pd.DataFrame) -> None:
+    for field, known in (("scan_id", participants["scan_id"]), ("part", PARTS)):
+        unknown = sorted(set(folds[field].astype(str)) - set(known))
+        if unknown:
+            raise ConfigError(
+                f"the folds name values that do not exist: {_listed(unknown)}.",
+                field=field,
+                remedy="use the ids of participants.tsv and the parts train, validation, test.",
+            )
+
+
+def _shared(fold: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
+    """Return one row per identity and pair of parts."""
+    rows = []
+    for column in columns:
+        identity = IDENTITIES[column.removeprefix("key_")]
+        known = fold[fold[column] != ""]
+        members = {part: set(known.loc[known["part"] == part, column]) for part in PARTS}
+        for one, other in combinations(PARTS, 2):
+            both = sorted(members[one] & members[other])
+            rows.append(_row(f"{identity} {one}-{other}", both))
+    return rows
+
+
+def _classes(fold: pd.DataFrame, diagnoses: pd.Series) -> list[dict[str, Any]]:
+    """Return one row per part that is in the fold: the classes that it lacks."""
+    everything = set(diagnoses.astype(str))
+    parts = [part for part in PARTS if (fold["part"] == part).any()]
+    return [
+        _row(f"class in {part}", sorted(everything - set(fold.loc[fold["part"] == part, "diagnosis"])))
+        for part in parts
+    ]
+
+
+def _coverage(folds: pd.DataFrame, scan_ids: pd.Series) -> list[dict[str, Any]]:
+    counts = folds.loc[folds["part"] == "test", "scan_id"].value_counts()
+    counts = counts.reindex(scan_ids, fill_value=0)
+    return [
+        _row("tested at most once", sorted(counts.index[counts > 1])),
+        _row("tested at least once", sorted(counts.index[counts < 1])),
+    ]
+
+
+def _row(check: str, offenders: list[str]) -> dict[str, Any]:
+    return {"check": check, "n": len(offenders), "passed": not offenders, "detail": _listed(offenders)}
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(str(name) for name in names[:LISTED]) + more

@@ -1,0 +1,1 @@
+"""Tables and report: what people read, made from tables and maps only."""

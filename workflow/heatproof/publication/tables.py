@@ -1,0 +1,118 @@
+"""Every table of a study, from the long tables that the stages before have written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from heatproof.publication.privacy import without_paths
+from heatproof.publication.recipes import compare_recipes
+from heatproof.publication.verdicts import beats_prior
+
+TABLES = (
+    "ranking", "comparisons", "rank_stability", "performance", "area_relevance", "gain", "volume_relevance", "nulls", "recipes",
+    "residuals", "exclusions",
+)  # fmt: skip
+RESIDUAL = "completeness_residual"
+UNSCORED = ("completeness_residual", "conservation_residual")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What `collect` and the runs have left, read into memory.
+
+    Attributes
+    ----------
+    scores, areas, nulls : DataFrame
+        The long tables of the study.
+    predictions : DataFrame
+        All ``predictions.tsv`` together, with columns study, model, recipe, fold, seed.
+    volumes, intake : DataFrame
+        The tables of that name.
+    models : mapping
+        The models of the configuration: name to ``recipe``, ``network`` and the like.
+    """
+
+    scores: pd.DataFrame
+    areas: pd.DataFrame
+    nulls: pd.DataFrame
+    predictions: pd.DataFrame
+    volumes: pd.DataFrame
+    intake: pd.DataFrame
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def build_tables(collected: Collected, *, seed: int, n_bootstrap: int = 1000) -> dict[str, pd.DataFrame]:
+    """Return every table of `TABLES` by name.
+
+    Parameters
+    ----------
+    collected : Collected
+        The study so far.
+    seed : int
+        Root seed of the study; the bootstraps and permutations draw from it.
+    n_bootstrap : int
+        Bootstrap samples of people.
+    """
+    from heatproof import statistics
+
+    resampling = {"seed": seed, "n_bootstrap": n_bootstrap}
+    scored = collected.scores[~collected.scores["metric"].isin(UNSCORED)]
+    ranking = with_verdicts(statistics.ranking(scored, collected.nulls, **resampling))
+    performance = statistics.performance(collected.predictions, **resampling)
+    return {
+        "ranking": ranking,
+        "comparisons": statistics.comparisons(scored, **resampling),
+        "rank_stability": statistics.rank_stability(scored),
+        "performance": performance,
+        "area_relevance": statistics.area_relevance(collected.areas),
+        "gain": statistics.gain(collected.areas, **resampling),
+        "volume_relevance": statistics.volume_relevance(collected.areas, collected.volumes, **resampling),
+        "nulls": collected.nulls,
+        "recipes": compare_recipes(ranking, performance, collected.models),
+        "residuals": residuals(collected.scores),
+        "exclusions": exclusions(collected.intake),
+    }
+
+
+def with_verdicts(ranking: pd.DataFrame) -> pd.DataFrame:
+    """Return `ranking` with the column ``beats_prior``: yes, no or undecided; empty for a control."""
+    control = ranking["is_control"].astype(str).str.lower().eq("true")
+    columns = ["difference_low", "difference_high", "p_holm"]
+    decided = [beats_prior(*map(float, values)) for values in ranking[columns].to_numpy(dtype=float)]
+    compared = ranking["prior_mean"].notna()
+    verdicts = pd.Series(decided, index=ranking.index, dtype=object)
+    return ranking.assign(beats_prior=verdicts.where(compared & ~control, ""))
+
+
+def residuals(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return how well each method's relevance adds up to what it promises to explain.
+
+    The residual is the share of the explained output that the map does not account for; ``n_scans`` counts the scans
+    for which the method promises anything.
+    """
+    rows = scores[(scores["metric"] == RESIDUAL) & scores["value"].notna()]
+    columns = ["model", "recipe", "method", "n_scans", "median_absolute", "largest_absolute"]
+    if rows.empty:
+        return pd.DataFrame(columns=columns)
+    grouped = rows.assign(value=rows["value"].abs()).groupby(["model", "recipe", "method"], sort=True)
+    result = grouped.agg(
+        n_scans=("scan_id", "nunique"), median_absolute=("value", "median"), largest_absolute=("value", "max")
+    )
+    return result.reset_index()[columns]
+
+
+def exclusions(intake: pd.DataFrame) -> pd.DataFrame:
+    """Return the scans that the gate noted or excluded, with the reason and without any path."""
+    columns = ["scan_id", "action", "field", "reason"]
+    rows = intake[intake["action"] != "accepted"]
+    if rows.empty:
+        return pd.DataFrame(columns=columns)
+    text = rows.reindex(columns=[*columns, "file"]).fillna("").astype(str)
+    for column in ("scan_id", "field", "reason"):
+        pairs = zip(text[column], text["file"], strict=True)
+        text[column] = [without_paths(value, known) for value, known in pairs]
+    return text[columns].sort_values(["action", "scan_id", "field"], kind="stable").reset_index(drop=True)

@@ -1,0 +1,219 @@
+"""Stage `attribute`: the heatmaps of one method on the test scans of one fold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import nn
+
+from heatproof import attribution
+from heatproof.cohorts.store import Cohort
+from heatproof.errors import ConfigError
+from heatproof.files import atomic, read_table
+from heatproof.models import load_weights
+from heatproof.randomness import generator, integer_seed
+from heatproof.training import FoldParts, ScanLoader, read_fold
+from heatproof.truths.atlases import anatomical_prior
+
+# Keys of a method's config entry that are for this stage and not for the method itself.
+STAGE_KEYS = ("method", "target")
+
+
+@dataclass(frozen=True)
+class AttributionJob:
+    """What is explained, and how.
+
+    Attributes
+    ----------
+    model : str
+        The model's name in the config.
+    recipe : str
+        Its recipe.
+    intensity : str
+        How its scans are normalised.
+    method : str
+        Id of the method in the config.
+    entry : mapping
+        Its config entry: ``method``, ``target`` and the method's parameters.
+    fold, seed : int
+        Fold and repetition.
+    study_seed : int
+        Root seed.
+    batch_size : int
+        Most inputs in one forward pass.
+    max_scans : int or None
+        Most test scans of a fold.
+    """
+
+    model: str
+    recipe: str
+    intensity: str
+    method: str
+    entry: Mapping[str, Any]
+    fold: int
+    seed: int
+    study_seed: int
+    batch_size: int = 16
+    max_scans: int | None = None
+
+
+def attribute(
+    job: AttributionJob,
+    *,
+    cohort: Path,
+    folds: Path,
+    weights: Path,
+    predictions: Path,
+    maps: Path,
+    permuted: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Write ``maps.h5``: one map per test scan, its target and its completeness residual.
+
+    Parameters
+    ----------
+    job : AttributionJob
+        What to explain.
+    cohort, folds : Path
+        ``cohort.h5`` and ``folds.tsv``.
+    weights, predictions : Path
+        The trained model and what it predicts.
+    maps : Path
+        Output.
+    permuted : Path, optional
+        The same network trained on permuted labels.
+    threads : int
+        CPU threads.
+
+    Raises
+    ------
+    ConfigError, UnsupportedModelError
+        The method cannot explain this model, or has a wrong parameter.
+    """
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loaded = load_weights(weights)
+    model = loaded.module.to(device)
+    parameters = {key: value for key, value in job.entry.items() if key not in STAGE_KEYS}
+    with Cohort(cohort) as stored, atomic(maps) as temporary, h5py.File(temporary, "w") as file:
+        loader = ScanLoader(stored, job.intensity, cache_megabytes=0)
+        parts = read_fold(folds, job.recipe, job.fold, stored.participants)
+        scan_ids = chosen_scans(job, parts.test, stored)
+        targets = target_classes(job, scan_ids, stored, predictions)
+        context = prepared_context(job, parameters, stored, loader, parts, permuted, device)
+        for start in range(0, len(scan_ids), job.batch_size):
+            chunk = scan_ids[start : start + job.batch_size]
+            result = attribution.attribute_with_residual(
+                job.entry["method"],
+                model,
+                loader.batch(chunk),
+                torch.from_numpy(targets[start : start + len(chunk)]),
+                seed=integer_seed(job.study_seed, "attribute", job.model, job.fold, job.seed, job.method),
+                batch_size=job.batch_size,
+                scan_keys=chunk,
+                **parameters,
+                **context,
+            )
+            _append(file, start, len(scan_ids), result)
+        _describe(file, job, parameters, scan_ids, targets, loaded.sha256, stored)
+
+
+def chosen_scans(job: AttributionJob, test: list[str], cohort: Cohort) -> list[str]:
+    """Return the test scans to explain: all, or `max_scans` of them with patients and controls alike.
+
+    The choice depends on the study's seed and the fold alone, so every method explains the same scans.
+    """
+    if job.max_scans is None or len(test) <= job.max_scans:
+        return list(test)
+    random = generator(job.study_seed, "attribute", "scans", job.recipe, job.fold)
+    is_patient = (cohort.participants.loc[test, "target"] == len(cohort.classes) - 1).to_numpy()
+    order = random.permutation(len(test))
+    patients, others = order[is_patient[order]], order[~is_patient[order]]
+    n_patients = min(len(patients), max(job.max_scans - len(others), (job.max_scans + 1) // 2))
+    kept = [*patients[:n_patients], *others[: job.max_scans - n_patients]]
+    return [test[position] for position in sorted(kept)]
+
+
+def target_classes(job: AttributionJob, scan_ids: list[str], cohort: Cohort, predictions: Path) -> np.ndarray:
+    """Return the class that is explained for each scan: the patient class, the predicted or the true one."""
+    kind = job.entry.get("target", "patient")
+    if kind == "patient":
+        return np.full(len(scan_ids), len(cohort.classes) - 1, dtype=np.int64)
+    if kind == "label":
+        return cohort.participants.loc[scan_ids, "target"].to_numpy(np.int64)
+    if kind == "predicted":
+        table = read_table(predictions, ("scan_id", "part", "predicted"))
+        test = table[table["part"] == "test"].set_index("scan_id")
+        return test.loc[scan_ids, "predicted"].to_numpy(np.int64)
+    raise ConfigError(
+        f"the target '{kind}' is not known.", field="target", remedy="use patient, predicted or label."
+    )
+
+
+def prepared_context(
+    job: AttributionJob,
+    parameters: Mapping[str, Any],
+    cohort: Cohort,
+    loader: ScanLoader,
+    parts: FoldParts,
+    permuted: Path | None,
+    device: torch.device,
+) -> dict[str, torch.Tensor | nn.Module]:
+    """Return the arrays and networks that a method needs beside the model, made from training scans only."""
+    needed = attribution.required_context(job.entry["method"], parameters)
+    context: dict[str, torch.Tensor | nn.Module] = {}
+    if "prior" in needed:
+        context["prior"] = torch.from_numpy(anatomical_prior(cohort.grid))
+    if "control_mean" in needed:
+        context["control_mean"] = control_mean(loader, parts.train, cohort)
+    if "permuted" in needed:
+        if permuted is None:
+            raise ConfigError("no network with permuted labels was trained.", field="label_permuted")
+        context["permuted"] = load_weights(permuted).module.to(device)
+    return context
+
+
+def control_mean(loader: ScanLoader, train: list[str], cohort: Cohort) -> torch.Tensor:
+    """Return the mean normalised training scan of the controls, shape (C, *S), read scan by scan."""
+    controls = [scan_id for scan_id in train if cohort.participants.loc[scan_id, "target"] == 0]
+    total = torch.zeros(loader.shape, dtype=torch.float64)
+    for scan_id in controls:
+        total += loader.scan(scan_id)
+    return (total / len(controls)).float()
+
+
+def _append(file: h5py.File, start: int, n_scans: int, result: attribution.Attribution) -> None:
+    maps = result.maps.cpu().numpy().astype(np.float32)
+    if "maps" not in file:
+        file.create_dataset("maps", (n_scans, *maps.shape[1:]), np.float32, chunks=(1, *maps.shape[1:]))
+        file.create_dataset("residual", (n_scans,), np.float64)
+    file["maps"][start : start + len(maps)] = maps
+    file["residual"][start : start + len(maps)] = result.residual.cpu().numpy()
+
+
+def _describe(
+    file: h5py.File,
+    job: AttributionJob,
+    parameters: Mapping[str, Any],
+    scan_ids: list[str],
+    targets: np.ndarray,
+    model_sha256: str,
+    cohort: Cohort,
+) -> None:
+    file.create_dataset("scan_ids", data=np.array(scan_ids, dtype=object), dtype=h5py.string_dtype())
+    file.create_dataset("target", data=targets)
+    file.attrs["method"] = job.entry["method"]
+    file.attrs["parameters"] = json.dumps(
+        {**parameters, "target": job.entry.get("target", "patient")}, sort_keys=True
+    )
+    file.attrs["seed"] = job.study_seed
+    file.attrs["model_sha256"] = model_sha256
+    if cohort.grid.affine is not None:
+        file.attrs["affine"] = cohort.grid.affine

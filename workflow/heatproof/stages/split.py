@@ -1,0 +1,100 @@
+"""Stage `split`: the folds of every recipe that the study uses, and their leakage audit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heatproof.errors import ConfigError
+from heatproof.files import read_table, write_table
+from heatproof.leakage import audit, raise_on_leak
+from heatproof.splits import FOLD_COLUMNS, make_folds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+N_FOLDS = 5
+VALIDATION_SHARE = 0.2
+
+
+def split(
+    participants: Path,
+    spec: Mapping[str, Any],
+    recipes: Iterable[str],
+    *,
+    seed: int,
+    root: Path,
+    folds: Path,
+    leakage: Path,
+) -> None:
+    """Write ``folds.tsv`` and ``leakage.tsv``.
+
+    Parameters
+    ----------
+    participants : Path
+        Table of the cohort.
+    spec : mapping
+        The `folds` entry of the configuration: ``n_folds``, ``validation_share`` and optionally ``file``.
+    recipes : iterable of str
+        Recipes that the models of the study use.
+    seed : int
+        Root seed of the study.
+    root : Path
+        Folder inside which ``file`` must lie.
+    folds, leakage : Path
+        Tables to write.
+
+    Raises
+    ------
+    LeakageError
+        If a recipe that promises a clean split leaks (possible only with a file of one's own).
+    ConfigError
+        If the file names unknown scans or tests a scan twice.
+    IntakeError
+        If a class is smaller than the folds.
+    """
+    import pandas as pd
+
+    table = read_table(participants, ("scan_id", "participant_id", "diagnosis"))
+    given = _given_folds(spec["file"], root, table) if spec.get("file") else None
+    pieces = [
+        given
+        if given is not None and recipe == "corrected"
+        else make_folds(
+            table,
+            recipe,
+            int(spec.get("n_folds", N_FOLDS)),
+            float(spec.get("validation_share", VALIDATION_SHARE)),
+            seed,
+        )
+        for recipe in dict.fromkeys(recipes)
+    ]
+    planned = pd.concat(pieces, ignore_index=True)
+    found = audit(table, planned)
+    # Written before the check: the log then names a table that can be read while the job is still there.
+    write_table(planned, folds)
+    write_table(found.assign(passed=found["passed"].map({True: "true", False: "false"})), leakage)
+    raise_on_leak(found)
+
+
+def _given_folds(file: str, root: Path, participants: pd.DataFrame) -> pd.DataFrame:
+    """Return a user's own folds for the corrected recipe."""
+    from heatproof.cohorts.folders import inside
+
+    path = inside(root, file, field="folds.file")
+    frame = read_table(path, ("fold", "scan_id", "part"))
+    people = participants.set_index("scan_id")["participant_id"]
+    # The person is looked up, never believed: a wrong column in the file would hide a leak.
+    frame = frame.assign(recipe="corrected", participant_id=frame["scan_id"].map(people))
+    frame = frame[list(FOLD_COLUMNS)]
+    coverage = audit(participants, frame).set_index("check")
+    twice = coverage.loc["tested at most once"]
+    if not twice["passed"]:
+        raise ConfigError(
+            f"{twice['n']} scans are tested more than once: {twice['detail']}.",
+            file=path,
+            field="part",
+            remedy="test each scan in one fold only.",
+        )
+    return frame

@@ -1,0 +1,63 @@
+"""Stage `tabulate`: every table of a study as TSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from heatproof.files import read_table, write_table
+from heatproof.stages.runs import read_runs, read_text_table
+
+
+def tabulate(
+    study: str,
+    models: Mapping[str, Mapping[str, Any]],
+    *,
+    scores: Path,
+    areas: Path,
+    nulls: Path,
+    predictions: Iterable[Path],
+    intake: Path,
+    volumes: Path | None,
+    seed: int,
+    n_bootstrap: int,
+    tables: Mapping[str, Path],
+) -> None:
+    """Write the tables that `tables` names.
+
+    Parameters
+    ----------
+    study : str
+        Name of the study.
+    models : mapping
+        The models of the configuration: name to ``recipe``, ``network`` and the like.
+    scores, areas, nulls : Path
+        Long tables of the study (Parquet).
+    predictions : iterable of Path
+        ``predictions.tsv`` of every run.
+    intake, volumes : Path
+        Tables of the cohort; a cohort without areas has no volumes.
+    seed : int
+        Root seed of the study.
+    n_bootstrap : int
+        Bootstrap samples of people.
+    tables : mapping of str to Path
+        Where each table goes, by its name in `heatproof.publication.tables.TABLES`.
+    """
+    import pandas as pd
+
+    from heatproof.publication.tables import Collected, build_tables
+
+    collected = Collected(
+        scores=pd.read_parquet(scores),
+        areas=pd.read_parquet(areas),
+        nulls=pd.read_parquet(nulls),
+        predictions=read_runs(predictions, models, study),
+        volumes=read_table(volumes) if volumes else pd.DataFrame(),
+        intake=read_text_table(intake),
+        models=models,
+    )
+    built = build_tables(collected, seed=seed, n_bootstrap=n_bootstrap)
+    for name, path in tables.items():
+        write_table(built[name], path)

@@ -1,0 +1,238 @@
+"""Stage `train`: one model on one fold, from the cohort to weights, history and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional
+
+from heatproof.cohorts.store import Cohort
+from heatproof.files import sha256_of, write_table
+from heatproof.leakage import PARTS, check_parts
+from heatproof.models import NETWORKS, NetworkSpec, load_foreign_weights, save_weights
+from heatproof.randomness import integer_seed
+from heatproof.training import FoldParts, ScanLoader, Trainer, TrainingSettings, read_fold
+from heatproof.training.checkpoint import fingerprint
+from heatproof.training.labels import permute_by_person
+from heatproof.training.linear import fit_fold
+from heatproof.training.memory import keep_freed_memory
+from heatproof.training.parts import planned_rows
+from heatproof.training.predictions import balanced_accuracy, predict_logits, prediction_table
+
+HISTORY_COLUMNS = ["epoch", "train_loss", "validation_loss", "validation_balanced_accuracy", "learning_rate"]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is trained, and on what.
+
+    Attributes
+    ----------
+    model : str
+        The model's name in the config.
+    entry : mapping
+        Its config entry: network, the network's parameters, recipe, intensity, training, initial_weights.
+    training : mapping
+        The study's training section; the entry's own `training` is laid over it.
+    fold : int
+        Fold of ``folds.tsv`` for the entry's recipe.
+    seed : int
+        Number of the repetition.
+    study_seed : int
+        Root seed.
+    permute_labels : bool
+        Exchange the diagnoses of the training and validation people: the control.
+    """
+
+    model: str
+    entry: Mapping[str, Any]
+    training: Mapping[str, Any]
+    fold: int
+    seed: int
+    study_seed: int
+    permute_labels: bool = False
+
+    @property
+    def recipe(self) -> str:
+        """The recipe of the model."""
+        return str(self.entry["recipe"])
+
+    @cached_property
+    def settings(self) -> TrainingSettings:
+        """The settings of the training."""
+        return TrainingSettings.from_config(self.training, self.entry.get("training"))
+
+    def seed_for(self, purpose: str) -> int:
+        """Return the seed of one purpose."""
+        return integer_seed(self.study_seed, "train", self.model, self.fold, self.seed, purpose)
+
+    def spec(self, shape: tuple[int, ...], n_classes: int) -> NetworkSpec:
+        """Return the network for scans of a shape (channels, *space)."""
+        name = str(self.entry["network"])
+        known = NETWORKS[name].parameters if name in NETWORKS else ()
+        parameters = {key: self.entry[key] for key in known if key in self.entry}
+        return NetworkSpec(name, shape[1:], shape[0], n_classes, parameters)
+
+
+def train(
+    job: TrainingJob,
+    *,
+    cohort: Path,
+    folds: Path,
+    weights: Path,
+    history: Path,
+    predictions: Path,
+    checkpoint: Path,
+    root: Path,
+    threads: int = 1,
+) -> None:
+    """Train one model on one fold and write its weights, history and predictions.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        What to train.
+    cohort, folds : Path
+        ``cohort.h5`` (with ``participants.tsv`` beside it) and ``folds.tsv``.
+    weights : Path
+        Output ``model.safetensors``; its metadata say how to build the network and to normalise its input.
+    history : Path
+        Output ``history.tsv``: one row an epoch (one row in all for a linear_svm).
+    predictions : Path
+        Output ``predictions.tsv``: one row per part and scan. ``target`` is always the true diagnosis, also
+        where labels are permuted.
+    checkpoint : Path
+        Written after every epoch, used when the same training is started again, removed at its end.
+    root : Path
+        Folder to which a relative ``initial_weights`` belongs.
+    threads : int
+        CPU threads; results are reproducible for the same number.
+
+    Raises
+    ------
+    LeakageError
+        If the corrected recipe's fold shares a person, family or image between parts, or a part has read a
+        scan that is not its own.
+    """
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    use_arithmetic(job.settings.precision)
+    with Cohort(cohort) as opened:
+        participants = opened.participants
+        parts = read_fold(folds, job.recipe, job.fold, participants)
+        is_svm = job.entry["network"] == "linear_svm"
+        # The SVM needs the other half for the blocks of its Gram matrix.
+        room = job.settings.cache_megabytes / (2 if is_svm else 1)
+        loader = ScanLoader(opened, str(job.entry["intensity"]), room)
+        targets = training_targets(job, parts, participants)
+        spec = job.spec(loader.shape, len(opened.classes))
+        if is_svm:
+            fitted = _fit_svm(job, loader, parts, targets, participants, opened.mask, room)
+        else:
+            digest = fingerprint(
+                cohort=sha256_of(cohort), parts=asdict(parts), targets=targets, spec=spec.as_dict(),
+                settings=asdict(job.settings), seed=job.seed_for("loop"), intensity=job.entry["intensity"],
+                threads=threads,
+            )  # fmt: skip
+            fitted = _fit_network(job, loader, parts, targets, spec, root, checkpoint, digest)
+        logits = {
+            part: predict_logits(fitted.network, loader, getattr(parts, part), job.settings.batch_size, part)
+            for part in PARTS
+        }
+        planned = planned_rows(folds, job.recipe, job.fold)
+        check_parts(loader.reads, planned, job.recipe, job.fold, participants, loader.hashes)
+        facts = {"classes": list(opened.classes), "intensity": job.entry["intensity"], **_facts(job, parts)}
+    write_table(prediction_table(logits, parts, participants), predictions)
+    write_table(pd.DataFrame(fitted.history, columns=HISTORY_COLUMNS), history)
+    save_weights(fitted.network, weights, spec, {**facts, **fitted.facts})
+    checkpoint.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    network: nn.Module
+    history: list[dict[str, float]]
+    facts: dict[str, Any]
+
+
+def training_targets(job: TrainingJob, parts: FoldParts, participants: pd.DataFrame) -> dict[str, int]:
+    """Return the class of every training and validation scan, exchanged by person for the control."""
+    scan_ids = list(dict.fromkeys([*parts.train, *parts.validation]))
+    rows = participants.loc[scan_ids]
+    targets = rows["target"].to_numpy(dtype=int)
+    if job.permute_labels:
+        people = rows["participant_id"].astype(str).tolist()
+        targets = permute_by_person(targets, people, job.study_seed, job.model, job.fold, job.seed)
+    return dict(zip(scan_ids, targets.tolist(), strict=True))
+
+
+def use_arithmetic(precision: str) -> None:
+    """Choose how float32 products are computed on a GPU, and always the same algorithm for them."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+
+def _fit_network(
+    job: TrainingJob,
+    loader: ScanLoader,
+    parts: FoldParts,
+    targets: dict[str, int],
+    spec: NetworkSpec,
+    root: Path,
+    checkpoint: Path,
+    digest: str,
+) -> _Fitted:
+    network = spec.build(job.seed_for("initial weights"))
+    initial = job.entry.get("initial_weights")
+    if initial:
+        load_foreign_weights(network, root / initial)
+    trainer = Trainer(network, loader, parts, targets, job.settings, job.seed_for("loop"))
+    fitted = trainer.fit(checkpoint, digest)
+    facts = {"best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
+    return _Fitted(network, fitted.history, facts)
+
+
+def _fit_svm(
+    job: TrainingJob,
+    loader: ScanLoader,
+    parts: FoldParts,
+    targets: dict[str, int],
+    participants: pd.DataFrame,
+    mask: np.ndarray,
+    block_megabytes: float,
+) -> _Fitted:
+    people = participants["participant_id"].astype(str).to_dict()
+    fitted = fit_fold(loader, parts, targets, people, mask, block_megabytes, job.seed_for("inner folds"))
+    row: dict[str, float] = {"epoch": 1}
+    for part, column in (("train", "train_loss"), ("validation", "validation_loss")):
+        scan_ids = getattr(parts, part)
+        logits = predict_logits(fitted.model, loader, scan_ids, job.settings.batch_size, part)
+        truth = torch.tensor([targets[scan_id] for scan_id in scan_ids])
+        row[column] = float(functional.cross_entropy(logits, truth))
+        row["validation_balanced_accuracy"] = balanced_accuracy(logits, truth)
+    facts = {"cost": fitted.cost, "inner_scores": {str(cost): score for cost, score in fitted.scores.items()}}
+    return _Fitted(fitted.model, [row], facts)
+
+
+def _facts(job: TrainingJob, parts: FoldParts) -> dict[str, Any]:
+    return {
+        "model": job.model,
+        "recipe": job.recipe,
+        "fold": job.fold,
+        "seed": job.seed,
+        "study_seed": job.study_seed,
+        "permuted_labels": job.permute_labels,
+        "training": asdict(job.settings),
+        "n_train": len(parts.train),
+        "n_validation": len(parts.validation),
+    }

@@ -1,0 +1,113 @@
+"""Score tables cut into conditions, each a matrix of units by methods with the same exclusions for all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Metrics where less is better; the registry of metrics says the same (a test compares them).
+SMALLER_IS_BETTER = frozenset({"earth_movers_distance", "outside_brain", "edge_share"})
+# Maps made without looking at the model, or without a trained one.
+CONTROLS = frozenset(
+    {"random_noise", "smooth_noise", "input_magnitude", "edges", "anatomical_prior", "untrained", "label_permuted"}
+)  # fmt: skip
+PRIOR = "anatomical_prior"
+# Which group map stands for a recipe: (population, rectify).
+PRIMARY = {"as_published": ("all", "abs_after"), "corrected": ("patients", "abs_after")}
+KEYS = ("model", "recipe", "level", "truth", "metric", "smoothing_mm", "population", "rectify")
+
+
+def orientation(metric: str) -> float:
+    """Return 1 where larger is better, else -1."""
+    return -1.0 if metric in SMALLER_IS_BETTER else 1.0
+
+
+@dataclass(frozen=True)
+class Condition:
+    """All that is compared at once.
+
+    Attributes
+    ----------
+    key : dict
+        Values of `KEYS`.
+    methods : list of str
+        Columns of `values`.
+    values : ndarray, shape (n_units, n_methods)
+        Scores of the units that every method has.
+    units : DataFrame
+        fold, seed, scan_id and participant_id of each unit.
+    n_excluded : int
+        Units left out because at least one method has no finite score there.
+    """
+
+    key: dict[str, Any]
+    methods: list[str]
+    values: np.ndarray
+    units: pd.DataFrame
+    n_excluded: int
+
+    def person_means(self) -> np.ndarray:
+        """Return one row per person, the mean over all of the person's units, shape (n_people, n_methods)."""
+        codes = self.units["participant_id"].factorize()[0]
+        if not codes.size:
+            return np.empty((0, len(self.methods)))
+        counts = np.bincount(codes)
+        sums = np.stack([np.bincount(codes, column) for column in self.values.T], axis=1)
+        return sums / counts[:, None]
+
+    def fold_means(self) -> np.ndarray:
+        """Return one row per fold, the mean over seeds, shape (n_folds, n_methods)."""
+        codes = self.units["fold"].factorize(sort=True)[0]
+        counts = np.bincount(codes)
+        return np.stack([np.bincount(codes, column) for column in self.values.T], axis=1) / counts[:, None]
+
+
+def primary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of single scans, and of mean maps those that stand for their recipe (`PRIMARY`).
+
+    Where a recipe's population or rectification was not computed, the first that was stands in.
+    """
+    keep = (scores["level"] == "scan").to_numpy().copy()
+    for recipe, (population, rectify) in PRIMARY.items():
+        maps = (scores["recipe"] == recipe).to_numpy() & ~(scores["level"] == "scan").to_numpy()
+        for column, wanted in (("population", population), ("rectify", rectify)):
+            present = sorted(scores.loc[maps, column].unique())
+            if present:
+                maps &= (scores[column] == (wanted if wanted in present else present[0])).to_numpy()
+        keep |= maps
+    return scores[keep]
+
+
+def conditions(scores: pd.DataFrame, always: Collection[str] = ()) -> Iterator[Condition]:
+    """Yield every condition of a score table.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Long score table of one level or several.
+    always : collection of str
+        Methods that a condition keeps even if none of their scores is finite.
+    """
+    units = ["fold", "seed", "scan_id", "participant_id"]
+    columns = [*KEYS, *units, "method", "value"]
+    for key, part in scores[columns].groupby(list(KEYS), sort=True, observed=True):
+        table = part.pivot_table(index=units, columns="method", values="value", dropna=False, observed=True)
+        finite = np.isfinite(table.to_numpy(dtype=float))
+        # A method without any score cannot be compared; it must not take the others' units with it.
+        usable = finite.any(axis=0)
+        complete = finite[:, usable].all(axis=1) & bool(usable.any())
+        dropped = [name for name, use in zip(table.columns, usable, strict=True) if not use and name not in always]
+        kept = table.loc[complete].drop(columns=dropped)
+        yield Condition(
+            dict(zip(KEYS, key, strict=True)),
+            list(kept.columns),
+            kept.to_numpy(dtype=float),
+            kept.index.to_frame(index=False),
+            int(len(table) - complete.sum()),
+        )

@@ -1,0 +1,47 @@
+# Heatmaps: one method on the test scans of one model, fold and seed.
+#
+# in:  {study}/cohort.h5, folds.tsv, {model}/{run}/model.safetensors predictions.tsv
+# out: {study}/{model}/{run}/{method}/maps.h5 (temporary unless the config keeps maps)
+
+
+def permuted_weights(wildcards):
+    """Return the weights trained on permuted labels, for the methods that explain those."""
+    if not configuration.needs_permuted(method_of(wildcards)):
+        return []
+    return f"{RESULTS}/{wildcards.study}/{wildcards.model}-permuted/{RUN}/model.safetensors"
+
+
+rule attribute:
+    """Explain {wildcards.model} of {wildcards.study} by {wildcards.method}, fold {wildcards.fold}, seed {wildcards.seed}."""
+    input:
+        cohort=rules.prepare.output.cohort,
+        participants=rules.prepare.output.participants,
+        folds=rules.split.output.folds,
+        weights=f"{RESULTS}/{{study}}/{{model}}/{RUN}/model.safetensors",
+        predictions=f"{RESULTS}/{{study}}/{{model}}/{RUN}/predictions.tsv",
+        permuted=permuted_weights,
+    output:
+        maps=maps_file(f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/maps.h5"),
+    params:
+        job=lambda wildcards: {
+            "model": wildcards.model,
+            "recipe": model_of(wildcards)["recipe"],
+            "intensity": model_of(wildcards)["intensity"],
+            "method": wildcards.method,
+            "entry": method_of(wildcards),
+            "fold": int(wildcards.fold),
+            "seed": int(wildcards.seed),
+            "study_seed": SEED,
+            **study_of(wildcards)["attribution"],
+        },
+        code=source_digest("heatproof.stages.attribute"),
+    log:
+        f"{RESULTS}/logs/attribute/{{study}}/{{model}}/{RUN}/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/attribute/{{study}}/{{model}}/{RUN}/{{method}}.tsv"
+    threads: 1
+    resources:
+        gpu=1,
+        **grown(4000, 240),
+    script:
+        "../scripts/attribute.py"

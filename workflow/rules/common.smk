@@ -1,0 +1,121 @@
+# What every rule file shares: the completed config and the functions that turn it into paths. No rules here.
+#
+# in:  config (one YAML file, or several merged)
+# out: STUDIES, RESULTS, SEED, DATA_ROOT; paths and parameters by study, model, method, fold and seed
+import os
+import sys
+from pathlib import Path
+
+PACKAGE_ROOT = str(Path(workflow.basedir) / "workflow")
+if PACKAGE_ROOT not in sys.path:
+    sys.path.insert(0, PACKAGE_ROOT)
+# Jobs are processes of their own and find the package the same way.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+from heatproof import configuration
+from heatproof.errors import HeatproofError
+from heatproof.provenance import source_digest
+from snakemake.exceptions import WorkflowError
+
+try:
+    SETTINGS = configuration.complete(config, ", ".join(map(str, workflow.configfiles)))
+except HeatproofError as error:
+    raise WorkflowError(str(error))
+
+STUDIES = SETTINGS["studies"]
+RESULTS = SETTINGS["results"]
+SEED = SETTINGS["seed"]
+DATA_ROOT = SETTINGS["data_root"]
+RUN = "fold-{fold}_seed-{seed}"
+
+
+def maps_file(path):
+    """Return a maps file as a temporary one, unless the config keeps maps."""
+    return path if SETTINGS["keep_maps"] else temp(path)
+
+
+def study_of(wildcards):
+    return STUDIES[wildcards.study]
+
+
+def model_of(wildcards):
+    return study_of(wildcards)["models"][wildcards.model]
+
+
+def method_of(wildcards):
+    return study_of(wildcards)["methods"][wildcards.method]
+
+
+def runs(study, pattern, models=None):
+    """Return a path for every model, fold and seed of a study; `pattern` begins below the run's folder."""
+    entry = STUDIES[study]
+    return [
+        f"{RESULTS}/{study}/{model}/fold-{fold}_seed-{seed}/{pattern}"
+        for model in (models or entry["models"])
+        for fold in range(entry["folds"]["n_folds"])
+        for seed in entry["seeds"]
+    ]
+
+
+def explained(study, pattern):
+    """Return a path for every model, fold, seed and method of a study; `pattern` begins below the method's."""
+    return [
+        path
+        for model in STUDIES[study]["models"]
+        for method in configuration.methods_of(STUDIES[study], model)
+        for path in runs(study, f"{method}/{pattern}", [model])
+    ]
+
+
+def pooled(study, pattern):
+    """Return a path for every model and method of a study, all folds and seeds together."""
+    return [
+        f"{RESULTS}/{study}/{model}/pooled/{method}/{pattern}"
+        for model in STUDIES[study]["models"]
+        for method in configuration.methods_of(STUDIES[study], model)
+    ]
+
+
+def truths(study):
+    """Return the path of every truth of a study."""
+    return [f"{RESULTS}/{study}/truths/{truth}.h5" for truth in STUDIES[study]["truths"]]
+
+
+def study_targets(study):
+    """Return what a finished study consists of."""
+    return [
+        f"{RESULTS}/{study}/scores.parquet",
+        f"{RESULTS}/{study}/leakage.tsv",
+        *pooled(study, "group.h5"),
+        *tables(study),
+        *figures(study),
+    ]
+
+
+def tables(study):
+    return [f"{RESULTS}/{study}/tables/{name}.tsv" for name in TABLES]
+
+
+def figures(study):
+    return [
+        f"{RESULTS}/{study}/figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")
+    ]
+
+
+def named_files(entry):
+    """Return the files that a config entry names and that exist: a change of them reruns what reads them."""
+    texts = [value for value in entry.values() if isinstance(value, str)]
+    texts += [item for value in entry.values() if isinstance(value, list) for item in value if isinstance(item, str)]
+    return sorted(
+        str(path) for path in (Path(DATA_ROOT) / text for text in texts) if path.is_file()
+    )
+
+
+def grown(megabytes, minutes):
+    """Return the resources of a rule: memory and time double with every attempt."""
+    return {
+        "mem_mb": lambda wildcards, attempt: megabytes * 2 ** (attempt - 1),
+        "runtime": lambda wildcards, attempt: minutes * 2 ** (attempt - 1),
+    }

@@ -1,0 +1,89 @@
+# Numbers from maps: per scan, per fold and for the group.
+#
+# in:  {study}/{model}/{run}/{method}/maps.h5, truths, cohort, predictions
+# out: {study}/{model}/{run}/{method}/scores.parquet areas.parquet means.h5
+#      {study}/{model}/pooled/{method}/group.h5 scores.parquet nulls.parquet nifti/
+#      {study}/scores.parquet areas.parquet nulls.parquet
+
+
+rule score:
+    """Measure the {wildcards.method} maps of {wildcards.model}, fold {wildcards.fold}, seed {wildcards.seed}."""
+    input:
+        maps=rules.attribute.output.maps,
+        cohort=rules.prepare.output.cohort,
+        participants=rules.prepare.output.participants,
+        predictions=f"{RESULTS}/{{study}}/{{model}}/{RUN}/predictions.tsv",
+        truths=lambda wildcards: truths(wildcards.study),
+    output:
+        scores=f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/scores.parquet",
+        areas=f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/areas.parquet",
+        means=f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/means.h5",
+    params:
+        spec=lambda wildcards: study_of(wildcards)["metrics"],
+        study="{study}",
+        recipe=lambda wildcards: model_of(wildcards)["recipe"],
+        code=source_digest("heatproof.stages.score"),
+    log:
+        f"{RESULTS}/logs/score/{{study}}/{{model}}/{RUN}/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score/{{study}}/{{model}}/{RUN}/{{method}}.tsv"
+    threads: 1
+    resources:
+        **grown(2000, 60),
+    script:
+        "../scripts/score.py"
+
+
+rule pool:
+    """Bring the folds and seeds of {wildcards.model} together into the group map of {wildcards.method}."""
+    input:
+        means=lambda wildcards: runs(
+            wildcards.study, f"{wildcards.method}/means.h5", [wildcards.model]
+        ),
+        cohort=rules.prepare.output.cohort,
+        participants=rules.prepare.output.participants,
+        truths=lambda wildcards: truths(wildcards.study),
+    output:
+        group=f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/group.h5",
+        scores=f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/scores.parquet",
+        nulls=f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/nulls.parquet",
+        nifti=directory(f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/nifti"),
+    params:
+        spec=lambda wildcards: study_of(wildcards)["metrics"],
+        study="{study}",
+        recipe=lambda wildcards: model_of(wildcards)["recipe"],
+        seed=SEED,
+        code=source_digest("heatproof.stages.pool"),
+    log:
+        f"{RESULTS}/logs/pool/{{study}}/{{model}}/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pool/{{study}}/{{model}}/{{method}}.tsv"
+    threads: 1
+    resources:
+        **grown(2000, 60),
+    script:
+        "../scripts/pool.py"
+
+
+rule collect:
+    """Gather every number of {wildcards.study} into its long tables."""
+    input:
+        scores=lambda wildcards: explained(wildcards.study, "scores.parquet")
+        + pooled(wildcards.study, "scores.parquet"),
+        areas=lambda wildcards: explained(wildcards.study, "areas.parquet"),
+        nulls=lambda wildcards: pooled(wildcards.study, "nulls.parquet"),
+    output:
+        scores=f"{RESULTS}/{{study}}/scores.parquet",
+        areas=f"{RESULTS}/{{study}}/areas.parquet",
+        nulls=f"{RESULTS}/{{study}}/nulls.parquet",
+    params:
+        code=source_digest("heatproof.stages.collect"),
+    log:
+        f"{RESULTS}/logs/collect/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect/{{study}}.tsv"
+    threads: 1
+    resources:
+        **grown(4000, 30),
+    script:
+        "../scripts/collect.py"

@@ -1,0 +1,39 @@
+# One model on one fold with one seed.
+#
+# in:  {study}/cohort.h5, folds.tsv; the study's `models` and `training` sections
+# out: {study}/{model}/fold-{fold}_seed-{seed}/model.safetensors history.tsv predictions.tsv
+#      and, for the control method label_permuted, the same under {model}-permuted
+
+
+rule train:
+    """Train {wildcards.model}{wildcards.permuted} of {wildcards.study}, fold {wildcards.fold}, seed {wildcards.seed}."""
+    input:
+        cohort=rules.prepare.output.cohort,
+        participants=rules.prepare.output.participants,
+        folds=rules.split.output.folds,
+        named=lambda wildcards: named_files(model_of(wildcards)),
+    output:
+        weights=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/model.safetensors",
+        history=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/history.tsv",
+        predictions=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/predictions.tsv",
+    params:
+        # Which methods explain a model is no reason to train it again.
+        entry=lambda wildcards: {
+            key: value for key, value in model_of(wildcards).items() if key != "methods"
+        },
+        training=lambda wildcards: study_of(wildcards)["training"],
+        seed=SEED,
+        permute_labels=lambda wildcards: wildcards.permuted != "",
+        checkpoint=subpath(output.weights, parent=True) + "/checkpoint.safetensors",
+        root=DATA_ROOT,
+        code=source_digest("heatproof.stages.train"),
+    log:
+        f"{RESULTS}/logs/train/{{study}}/{{model}}{{permuted}}/{RUN}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{study}}/{{model}}{{permuted}}/{RUN}.tsv"
+    threads: 1
+    resources:
+        gpu=1,
+        **grown(4000, 240),
+    script:
+        "../scripts/train.py"

@@ -1,0 +1,15 @@
+"""Rule `prepare`: unpack Snakemake's job and call the stage."""
+
+from pathlib import Path
+
+from heatproof.stages.prepare import prepare_cohort
+
+prepare_cohort(
+    snakemake.params.spec,
+    seed=int(snakemake.params.seed),
+    root=Path(snakemake.params.root),
+    cohort=Path(snakemake.output.cohort),
+    participants=Path(snakemake.output.participants),
+    intake=Path(snakemake.output.intake),
+    volumes=Path(snakemake.output.volumes),
+)

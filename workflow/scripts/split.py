@@ -1,0 +1,15 @@
+"""Rule `split`: unpack Snakemake's job and call the stage."""
+
+from pathlib import Path
+
+from heatproof.stages.split import split
+
+split(
+    Path(snakemake.input.participants),
+    snakemake.params.spec,
+    snakemake.params.recipes,
+    seed=int(snakemake.params.seed),
+    root=Path(snakemake.params.root),
+    folds=Path(snakemake.output.folds),
+    leakage=Path(snakemake.output.leakage),
+)
