@@ -20,7 +20,7 @@ RULES = [
 
 
 def matrix(layer: nn.Module, shape: torch.Size) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the dense matrix (inputs, outputs) and the bias (outputs,) of a layer, probed with unit vectors."""
+    """Return the dense matrix (inputs, outputs) and bias (outputs,) of a layer, probed with unit vectors."""
     n_inputs = shape.numel()
     with torch.no_grad():
         bias = layer(torch.zeros(1, *shape, dtype=torch.float64)).flatten()
@@ -63,9 +63,7 @@ def oracle(model, scan, target, *, batch_norm="fold", **rule):
     merged = []
     for layer in layers:
         is_norm = isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))
-        merged[-1:] = (
-            [nn.Sequential(merged[-1], layer)] if is_norm and batch_norm == "fold" else [*merged[-1:], layer]
-        )
+        merged[-1:] = [nn.Sequential(merged[-1], layer)] if is_norm and batch_norm == "fold" else [*merged[-1:], layer]
     inputs = [scan]
     with torch.no_grad():
         for layer in merged:
@@ -75,9 +73,7 @@ def oracle(model, scan, target, *, batch_norm="fold", **rule):
     for layer, values in zip(reversed(merged), reversed(inputs[:-1]), strict=True):
         if isinstance(layer, (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)):
             relevance = oracle_winners(layer, values, relevance)
-        elif isinstance(
-            layer, (nn.ReLU, nn.Dropout, nn.Flatten, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-        ):
+        elif isinstance(layer, (nn.ReLU, nn.Dropout, nn.Flatten, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
             relevance = relevance.reshape(values.shape)
         else:
             relevance = oracle_linear(layer, values, relevance, **rule)
@@ -189,18 +185,14 @@ def test_residual_addition_splits_by_share_and_concatenation_parts():
 def test_monai_networks_conserve_relevance(name):
     nets = pytest.importorskip("monai.networks.nets")
     if name == "resnet":
-        model = nets.ResNet(
-            "basic", [1, 1, 1, 1], [4, 6, 8, 8], spatial_dims=3, n_input_channels=1, num_classes=2
-        )
+        model = nets.ResNet("basic", [1, 1, 1, 1], [4, 6, 8, 8], spatial_dims=3, n_input_channels=1, num_classes=2)
     else:
         model = nets.DenseNet(3, 1, 2, init_features=4, growth_rate=3, block_config=(2, 2))
     model = seasoned(model)
     inputs = torch.rand(2, 1, 32, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     begin = model(inputs)[:, 1].detach()
     result = attribute_with_residual("lrp", model, inputs, 1, beta=0.5)
-    torch.testing.assert_close(
-        result.residual / begin, torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(result.residual / begin, torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-6)
     by_gradient = attribute("input_x_gradient", model, inputs, 1)
     by_epsilon = attribute("lrp", model, inputs, 1, rule="epsilon", epsilon=0.0, bias="absorb")
     torch.testing.assert_close(by_epsilon, by_gradient, rtol=1e-5, atol=1e-7 * float(by_gradient.abs().max()))
@@ -228,9 +220,7 @@ def test_a_plane_lifted_into_a_volume_gives_the_same_map():
             lifted[position] = nn.BatchNorm3d(layer.num_features).double().eval()
             lifted[position].load_state_dict(layer.state_dict())
         if isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
-            lifted[position] = {nn.MaxPool2d: nn.MaxPool3d, nn.AvgPool2d: nn.AvgPool3d}[type(layer)](
-                (1, 2, 2)
-            )
+            lifted[position] = {nn.MaxPool2d: nn.MaxPool3d, nn.AvgPool2d: nn.AvgPool3d}[type(layer)]((1, 2, 2))
     inputs = scans(2)
     for rule in RULES:
         plane = attribute("lrp", flat, inputs, 1, **rule)
@@ -245,10 +235,10 @@ def test_equals_captum_in_two_dimensions():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.features, self.head = model[:6], model[6:]
+            self.features, self.head = model[:7], model[7:]
 
         def forward(self, x):
-            return self.head(self.features(x).reshape(len(x), -1))
+            return self.head(self.features(x).flatten(1))
 
     network, inputs = Net().eval(), scans(2)
     expected = captum.LRP(copy.deepcopy(network)).attribute(inputs.clone().requires_grad_(), target=1)
@@ -304,9 +294,7 @@ def test_rules_that_do_not_conserve_or_do_not_exist_are_refused(parameters):
 
 def test_one_voxel_shift_of_the_scan_shifts_the_map():
     model = seasoned(
-        nn.Sequential(
-            nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        )
+        nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     )
     scan = torch.zeros(1, 1, 20, 20, dtype=torch.float64)
     scan[..., 8:11, 7:12] = torch.rand(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

@@ -249,7 +249,7 @@ def test_scaled_values_of_uint8_are_used(root: Path) -> None:
 
 def test_sound_int16_is_no_overflow(root: Path) -> None:
     values = (brain(BAD) * 300).astype(np.int16)
-    values[0, 0, 0] = -20000
+    values[0, 0, 0] = -9000
     write_image(bad_file(root), values)
     with run(root) as cohort:
         np.testing.assert_array_equal(cohort.scan(f"scan-{BAD}")[0], values)
@@ -314,7 +314,9 @@ def test_one_image_under_two_ids(root: Path, repacked: bool) -> None:
     assert set(table.query("action == 'excluded'")["scan_id"]) == {"scan-2", "scan-3"}
 
 
-@pytest.mark.parametrize(("separator", "end", "mark"), [(",", "\n", b""), ("\t", "\r\n", b""), ("\t", "\n", b"\xef\xbb\xbf")])
+@pytest.mark.parametrize(
+    ("separator", "end", "mark"), [(",", "\n", b""), ("\t", "\r\n", b""), ("\t", "\n", b"\xef\xbb\xbf")]
+)
 def test_table_dialects(root: Path, separator: str, end: str, mark: bytes) -> None:
     path = write_rows(root / "scans.tsv", table_rows(), separator, end)
     path.write_bytes(mark + path.read_bytes())

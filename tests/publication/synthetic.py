@@ -11,13 +11,32 @@ import pandas as pd
 
 from heatproof.files import write_parquet, write_table
 
-AREAS = {17: "left hippocampus", 53: "right hippocampus", 18: "left amygdala", 54: "right amygdala",
-         1006: "entorhinal cortex", 1023: "posterior cingulate", 4: "lateral ventricle", 3: "frontal cortex"}
+AREAS = {
+    17: "left hippocampus",
+    53: "right hippocampus",
+    18: "left amygdala",
+    54: "right amygdala",
+    1006: "entorhinal cortex",
+    1023: "posterior cingulate",
+    4: "lateral ventricle",
+    3: "frontal cortex",
+}
 # Mean score of each method on the individual truth; the prior lies at .30 by construction.
 QUALITY = {
-    "lrp": 0.45, "integrated_gradients": 0.38, "guided_gradcam": 0.31, "guided_backprop": 0.28, "saliency": 0.20,
-    "svm_weights": 0.17, "svm_pattern": 0.33, "anatomical_prior": 0.30, "random_noise": 0.05,
-    "smooth_noise": 0.06, "input_magnitude": 0.12, "edges": 0.10, "untrained": 0.07, "label_permuted": 0.08,
+    "lrp": 0.45,
+    "integrated_gradients": 0.38,
+    "guided_gradcam": 0.31,
+    "guided_backprop": 0.28,
+    "saliency": 0.20,
+    "svm_weights": 0.17,
+    "svm_pattern": 0.33,
+    "anatomical_prior": 0.30,
+    "random_noise": 0.05,
+    "smooth_noise": 0.06,
+    "input_magnitude": 0.12,
+    "edges": 0.10,
+    "untrained": 0.07,
+    "label_permuted": 0.08,
 }
 LINEAR = ("svm_weights", "svm_pattern")
 MODEL_FREE = ("anatomical_prior", "random_noise", "smooth_noise", "input_magnitude", "edges")
@@ -30,8 +49,7 @@ class Study:
 
     folder: Path
     models: dict[str, str] = field(
-        default_factory=lambda: {
-            "boehle": "corrected", "svm": "corrected", "boehle_as_published": "as_published"}
+        default_factory=lambda: {"boehle": "corrected", "svm": "corrected", "boehle_as_published": "as_published"}
     )
     n_people: int = 24
     folds: int = 3
@@ -54,15 +72,23 @@ def participants(study: Study) -> pd.DataFrame:
     if study.hostile_id:
         people[0] = study.hostile_id
     rows = [
-        {"scan_id": f"{person}_1", "participant_id": person, "diagnosis": "AD" if i % 2 else "HC", "target": i % 2,
-         "age": 60 + i % 25, "sex": "FM"[i % 2]}
+        {
+            "scan_id": f"{person}_1",
+            "participant_id": person,
+            "diagnosis": "AD" if i % 2 else "HC",
+            "target": i % 2,
+            "age": 60 + i % 25,
+            "sex": "FM"[i % 2],
+        }
         for i, person in enumerate(people)
     ]
     rows.append({**rows[-1], "scan_id": f"{people[-1]}_2"})
     return pd.DataFrame(rows)
 
 
-def predictions(study: Study, table: pd.DataFrame, rng: np.random.Generator) -> dict[tuple[str, int, int], pd.DataFrame]:
+def predictions(
+    study: Study, table: pd.DataFrame, rng: np.random.Generator
+) -> dict[tuple[str, int, int], pd.DataFrame]:
     """Test predictions per model, fold and seed, right with probability `accuracy`."""
     result = {}
     person_number = {person: i for i, person in enumerate(dict.fromkeys(table["participant_id"]))}
@@ -71,8 +97,9 @@ def predictions(study: Study, table: pd.DataFrame, rng: np.random.Generator) -> 
         for fold in range(study.folds):
             for seed in range(study.seeds):
                 frame = table[["scan_id", "participant_id", "diagnosis", "target"]].copy()
-                frame["part"] = np.where(fold_of == fold, "test", np.where(fold_of == (fold + 1) % study.folds,
-                                                                       "validation", "train"))
+                frame["part"] = np.where(
+                    fold_of == fold, "test", np.where(fold_of == (fold + 1) % study.folds, "validation", "train")
+                )
                 right = rng.random(len(frame)) < study.accuracy
                 predicted = np.where(right, frame["target"], 1 - frame["target"])
                 probability = np.clip(0.5 + (predicted - 0.5) * rng.uniform(0.2, 0.98, len(frame)), 0, 1)
@@ -96,16 +123,39 @@ def scores(study: Study, predicted: dict, rng: np.random.Generator) -> pd.DataFr
                     for metric, scale in METRICS.items():
                         for smoothing in study.smoothing:
                             value = scale * (QUALITY[method] + 0.02 * np.log1p(smoothing)) + (1 - scale) * 0.8
-                            rows.append({**base, "method": method, "level": "scan", "scan_id": scan.scan_id,
-                                         "participant_id": scan.participant_id, "diagnosis": scan.diagnosis,
-                                         "population": "scan", "rectify": "abs_after", "truth": "injected",
-                                         "smoothing_mm": smoothing, "metric": metric,
-                                         "value": value + person + rng.normal(0, 0.04)})
+                            rows.append(
+                                {
+                                    **base,
+                                    "method": method,
+                                    "level": "scan",
+                                    "scan_id": scan.scan_id,
+                                    "participant_id": scan.participant_id,
+                                    "diagnosis": scan.diagnosis,
+                                    "population": "scan",
+                                    "rectify": "abs_after",
+                                    "truth": "injected",
+                                    "smoothing_mm": smoothing,
+                                    "metric": metric,
+                                    "value": value + person + rng.normal(0, 0.04),
+                                }
+                            )
                 residual = abs(rng.normal(0, 1e-3)) if method in ("integrated_gradients", "lrp") else np.nan
-                rows.append({**base, "method": method, "level": "scan", "scan_id": scan.scan_id,
-                             "participant_id": scan.participant_id, "diagnosis": scan.diagnosis, "population": "scan",
-                             "rectify": "signed", "truth": "", "smoothing_mm": 0.0,
-                             "metric": "completeness_residual", "value": residual})
+                rows.append(
+                    {
+                        **base,
+                        "method": method,
+                        "level": "scan",
+                        "scan_id": scan.scan_id,
+                        "participant_id": scan.participant_id,
+                        "diagnosis": scan.diagnosis,
+                        "population": "scan",
+                        "rectify": "signed",
+                        "truth": "",
+                        "smoothing_mm": 0.0,
+                        "metric": "completeness_residual",
+                        "value": residual,
+                    }
+                )
     for model, recipe in study.models.items():
         for fold, level in [(-1, "group"), *[(fold, "fold") for fold in range(study.folds)]]:
             for method in study.methods(model):
@@ -114,12 +164,28 @@ def scores(study: Study, predicted: dict, rng: np.random.Generator) -> pd.DataFr
                         for population in ("all", "patients", "true_positives"):
                             value = QUALITY[method] * 0.9 + 0.03 * np.log1p(smoothing) + rng.normal(0, 0.02)
                             value += 0.3 * (method == "anatomical_prior")
-                            rows.append({"study": "demo", "model": model, "recipe": recipe, "fold": fold, "seed": -1
-                                         if level == "group" else 0, "method": method, "level": level, "scan_id": "",
-                                         "participant_id": "", "diagnosis": "", "population": population,
-                                         "rectify": "abs_after", "truth": truth, "smoothing_mm": smoothing,
-                                         "metric": "max_dice", "value": value})
-    return pd.DataFrame(rows)
+                            rows.append(
+                                {
+                                    "study": "demo",
+                                    "model": model,
+                                    "recipe": recipe,
+                                    "fold": fold,
+                                    "seed": -1 if level == "group" else 0,
+                                    "method": method,
+                                    "level": level,
+                                    "scan_id": "",
+                                    "participant_id": "",
+                                    "diagnosis": "",
+                                    "population": population,
+                                    "rectify": "abs_after",
+                                    "truth": truth,
+                                    "smoothing_mm": smoothing,
+                                    "metric": "max_dice",
+                                    "value": value,
+                                }
+                            )
+    frame = pd.DataFrame(rows)
+    return frame.assign(chance=frame["metric"].map({"auroc": 0.5}).fillna(0.03))
 
 
 def areas(study: Study, predicted: dict, rng: np.random.Generator) -> pd.DataFrame:
@@ -132,22 +198,44 @@ def areas(study: Study, predicted: dict, rng: np.random.Generator) -> pd.DataFra
                     volume = 4000.0 / (1 + position) + 200
                     gain = 1 + 6 * scan.target * (position < 6) * (method == "lrp")
                     total = abs(rng.normal(gain, 0.2))
-                    rows.append({"study": "demo", "model": model, "recipe": study.models[model], "fold": fold,
-                                 "seed": seed, "method": method, "scan_id": scan.scan_id,
-                                 "participant_id": scan.participant_id, "diagnosis": scan.diagnosis,
-                                 "predicted": scan.predicted, "area": label, "name": name,
-                                 "n_voxels": int(volume // 64), "volume_mm3": volume, "sum": total,
-                                 "density": total / (volume // 64)})
+                    rows.append(
+                        {
+                            "study": "demo",
+                            "model": model,
+                            "recipe": study.models[model],
+                            "fold": fold,
+                            "seed": seed,
+                            "method": method,
+                            "scan_id": scan.scan_id,
+                            "participant_id": scan.participant_id,
+                            "diagnosis": scan.diagnosis,
+                            "target": scan.target,
+                            "predicted": scan.predicted,
+                            "area": label,
+                            "name": name,
+                            "n_voxels": int(volume // 64),
+                            "volume_mm3": volume,
+                            "sum": total,
+                            "density": total / (volume // 64),
+                        }
+                    )
     return pd.DataFrame(rows)
 
 
 def volumes(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Volume of each area of each scan; patients are smaller."""
-    return pd.DataFrame([
-        {"scan_id": scan.scan_id, "area": label, "name": name,
-         "volume_mm3": (4000.0 / (1 + position) + 200) * (1 - 0.2 * scan.target) * rng.normal(1, 0.05)}
-        for scan in table.itertuples() for position, (label, name) in enumerate(AREAS.items())
-    ])
+    return pd.DataFrame(
+        [
+            {
+                "scan_id": scan.scan_id,
+                "area": label,
+                "name": name,
+                "volume_mm3": (4000.0 / (1 + position) + 200) * (1 - 0.2 * scan.target) * rng.normal(1, 0.05),
+            }
+            for scan in table.itertuples()
+            for position, (label, name) in enumerate(AREAS.items())
+        ]
+    )
 
 
 def nulls(study: Study, rng: np.random.Generator) -> pd.DataFrame:
@@ -157,11 +245,26 @@ def nulls(study: Study, rng: np.random.Generator) -> pd.DataFrame:
         for method in study.methods(model):
             for truth in ("injected", "meta_analysis"):
                 observed = QUALITY[method] * 0.9
-                rows.append({"study": "demo", "model": model, "recipe": recipe, "method": method, "truth": truth,
-                             "population": "patients", "rectify": "abs_after", "metric": "max_dice",
-                             "smoothing_mm": 0.0, "observed": observed, "null": "surrogate",
-                             "null_mean": 0.08 + rng.normal(0, 0.005), "null_sd": 0.02, "null_95": 0.12,
-                             "p_value": 0.005 if observed > 0.12 else 0.4, "n_surrogates": 199})
+                rows.append(
+                    {
+                        "study": "demo",
+                        "model": model,
+                        "recipe": recipe,
+                        "method": method,
+                        "truth": truth,
+                        "population": "patients",
+                        "rectify": "abs_after",
+                        "metric": "max_dice",
+                        "smoothing_mm": 0.0,
+                        "observed": observed,
+                        "null": "surrogate",
+                        "null_mean": 0.08 + rng.normal(0, 0.005),
+                        "null_sd": 0.02,
+                        "null_95": 0.12,
+                        "p_value": 0.005 if observed > 0.12 else 0.4,
+                        "n_surrogates": 199,
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -235,124 +338,85 @@ def write(study: Study) -> Path:
         run = study.folder / model / f"fold-{fold}_seed-{seed}"
         write_table(frame, run / "predictions.tsv")
         epochs = np.arange(1, 13)
-        write_table(pd.DataFrame({
-            "epoch": epochs, "train_loss": 0.7 * np.exp(-epochs / 8), "validation_loss": 0.7 * np.exp(-epochs / 14),
-            "validation_balanced_accuracy": 0.9 - 0.4 * np.exp(-epochs / 4), "learning_rate": 1e-3, "seconds": 1.0,
-        }), run / "history.tsv")
-    intake = [{"scan_id": name, "file": f"/home/someone/scans/{name}.nii.gz", "field": "", "reason": "",
-               "action": "accepted"} for name in table["scan_id"]]
-    intake.append({"scan_id": "9999_1", "file": "/home/someone/scans/9999_1.nii.gz", "field": "voxels",
-                   "reason": "/home/someone/scans/9999_1.nii.gz has 12 voxels that are not finite.",
-                   "action": "excluded"})
+        write_table(
+            pd.DataFrame(
+                {
+                    "epoch": epochs,
+                    "train_loss": 0.7 * np.exp(-epochs / 8),
+                    "validation_loss": 0.7 * np.exp(-epochs / 14),
+                    "validation_balanced_accuracy": 0.9 - 0.4 * np.exp(-epochs / 4),
+                    "learning_rate": 1e-3,
+                    "seconds": 1.0,
+                }
+            ),
+            run / "history.tsv",
+        )
+    intake = [
+        {"scan_id": name, "file": f"/home/someone/scans/{name}.nii.gz", "field": "", "reason": "", "action": "accepted"}
+        for name in table["scan_id"]
+    ]
+    intake.append(
+        {
+            "scan_id": "9999_1",
+            "file": "/home/someone/scans/9999_1.nii.gz",
+            "field": "voxels",
+            "reason": "/home/someone/scans/9999_1.nii.gz has 12 voxels that are not finite.",
+            "action": "excluded",
+        }
+    )
     write_table(pd.DataFrame(intake), study.folder / "intake.tsv")
-    write_table(pd.DataFrame([
-        {"recipe": "corrected", "fold": 0, "check": "person on both sides", "n": 0, "passed": True, "detail": ""},
-        {"recipe": "as_published", "fold": 0, "check": "validation scans seen in training", "n": 14,
-         "passed": False, "detail": "14 of 18 validation scans"},
-    ]), study.folder / "leakage.tsv")
+    write_table(
+        pd.DataFrame(
+            [
+                {
+                    "recipe": "corrected",
+                    "fold": 0,
+                    "check": "person on both sides",
+                    "n": 0,
+                    "passed": True,
+                    "detail": "",
+                },
+                {
+                    "recipe": "as_published",
+                    "fold": 0,
+                    "check": "validation scans seen in training",
+                    "n": 14,
+                    "passed": False,
+                    "detail": "14 of 18 validation scans",
+                },
+            ]
+        ),
+        study.folder / "leakage.tsv",
+    )
     write_maps(study, rng)
     return study.folder
 
 
-def ranking_table(scores_: pd.DataFrame) -> pd.DataFrame:
-    """A ranking with known means, in the schema of ``ranking.tsv``; intervals are two standard errors."""
-    keys = ["model", "recipe", "level", "truth", "metric", "smoothing_mm"]
-    kept = scores_[(scores_["truth"] != "") & scores_["population"].isin(("scan", "patients"))]
-    grouped = kept.groupby([*keys, "method"])
-    table = grouped["value"].agg(["mean", "std", "size"]).reset_index()
-    error = 2 * table["std"].fillna(0.03) / np.sqrt(table["size"])
-    table["low"], table["high"] = table["mean"] - error, table["mean"] + error
-    table["is_control"] = table["method"].isin([*MODEL_FREE, "untrained", "label_permuted"])
-    priors = table[table["method"] == "anatomical_prior"].set_index(keys)["mean"].rename("prior_mean")
-    table = table.join(priors, on=keys)
-    table["difference_to_prior"] = table["mean"] - table["prior_mean"]
-    table["difference_low"], table["difference_high"] = (
-        table["difference_to_prior"] - error, table["difference_to_prior"] + error)
-    table["p_holm"] = np.where(np.abs(table["difference_to_prior"]) > error, 0.002, 0.4)
-    table["n_scans"], table["n_people"], table["n_folds"], table["n_seeds"] = table["size"], table["size"], 3, 1
-    table["chance"] = np.where(table["metric"] == "auroc", 0.5, 0.03)
-    table["null_p"] = np.nan
-    table["rank"] = table.groupby(keys)["mean"].rank(ascending=False, method="min")
-    return table.drop(columns=["std", "size"])
+def models_of(study: Study) -> dict[str, dict[str, str]]:
+    """The models of the configuration: a model and its published twin are the same network."""
+    return {name: {"network": name.split("_")[0], "recipe": recipe} for name, recipe in study.models.items()}
 
 
-def stability_table(scores_: pd.DataFrame) -> pd.DataFrame:
-    """One rank per method and condition."""
-    keys = ["model", "recipe", "seed", "level", "truth", "metric", "smoothing_mm", "population", "rectify"]
-    kept = scores_[(scores_["truth"] != "") & (scores_["recipe"] == "corrected")]
-    table = kept.groupby([*keys, "method"])["value"].mean().reset_index()
-    table["rank"] = table.groupby(keys)["value"].rank(ascending=False)
-    table["n_methods"] = table.groupby(keys)["rank"].transform("size")
-    return table
+def write_tables(study: Study) -> dict[str, Path]:
+    """Run the stage `tabulate` on what `write` left; return the tables by name."""
+    from heatproof.publication.tables import TABLES
+    from heatproof.stages.tabulate import tabulate
 
-
-def performance_table(study: Study, predicted: dict) -> pd.DataFrame:
-    """Balanced accuracy with a two-standard-error interval, pooled over folds."""
-    rows = []
-    for model, recipe in study.models.items():
-        for part in ("test", "validation"):
-            frames = [frame[frame["part"] == part] for (name, _, _), frame in predicted.items() if name == model]
-            frame = pd.concat(frames)
-            value = np.mean([(group["predicted"] == group["target"]).mean() for _, group in frame.groupby("target")])
-            error = 2 * np.sqrt(value * (1 - value) / len(frame))
-            rows.append({"model": model, "recipe": recipe, "fold": -1, "seed": -1, "part": part,
-                         "metric": "balanced_accuracy", "value": value, "low": value - error,
-                         "high": min(1.0, value + error), "n_scans": len(frame),
-                         "n_people": frame["participant_id"].nunique()})
-    return pd.DataFrame(rows)
-
-
-def area_tables(areas_: pd.DataFrame, volumes_: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Mean sum and density, gain, and correlation with volume, by area."""
-    keys = ["model", "recipe", "method", "area", "name"]
-    relevance = areas_.groupby(keys).agg(
-        volume_mm3=("volume_mm3", "mean"), sum=("sum", "mean"), density=("density", "mean"), n_scans=("scan_id", "nunique"))
-    hits = areas_[(areas_["diagnosis"] == "AD") & (areas_["predicted"] == 1)]
-    gain = pd.DataFrame({
-        "true_positive_mean": hits.groupby(keys)["sum"].mean(),
-        "control_mean": areas_[areas_["diagnosis"] == "HC"].groupby(keys)["sum"].mean()}).reset_index()
-    gain["gain"] = gain["true_positive_mean"] / gain["control_mean"]
-    gain["low"], gain["high"] = gain["gain"] * 0.9, gain["gain"] * 1.12
-    gain["n_true_positives"], gain["n_controls"] = hits["scan_id"].nunique(), 12
-    merged = areas_.merge(volumes_[["scan_id", "area", "volume_mm3"]].rename(columns={"volume_mm3": "v"}),
-                          on=["scan_id", "area"])
-    rows = []
-    for names, part in merged.groupby(keys):
-        r = float(np.corrcoef(part["v"], part["sum"])[0, 1])
-        rows.append({**dict(zip(keys, names, strict=True)), "r": r, "low": r - 0.2, "high": r + 0.2, "p_value": 0.01,
-                     "n_scans": len(part), "n_people": len(part), "n_permutations": 1000})
-    return {"area_relevance": relevance.reset_index().assign(diagnosis="all"), "gain": gain,
-            "volume_relevance": pd.DataFrame(rows)}
-
-
-def write_tables(study: Study, folder: Path) -> dict[str, Path]:
-    """Write every table of the contract from what `write` left, without heatproof's statistics."""
-    from heatproof.files import read_table
-    from heatproof.publication.recipes import compare_recipes
-    from heatproof.publication.tables import TABLES, exclusions, residuals, with_verdicts
-    from heatproof.stages.runs import read_text_table
-
-    rng = np.random.default_rng(7)
-    table = participants(study)
-    predicted = predictions(study, table, rng)
-    long = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "areas", "nulls")}
-    ranking = with_verdicts(ranking_table(long["scores"]))
-    performance = performance_table(study, predicted)
-    models = {name: {"network": name.split("_")[0], "recipe": recipe} for name, recipe in study.models.items()}
-    built = {
-        "ranking": ranking, "performance": performance, "rank_stability": stability_table(long["scores"]),
-        "nulls": long["nulls"], "residuals": residuals(long["scores"]),
-        "recipes": compare_recipes(ranking, performance, models),
-        "exclusions": exclusions(read_text_table(folder / "intake.tsv")),
-        "comparisons": pd.DataFrame([{"model": "boehle", "recipe": "corrected", "level": "scan", "truth": "injected",
-                                      "metric": "dice_at_size", "smoothing_mm": 0.0, "method_a": "lrp",
-                                      "method_b": "saliency", "difference": 0.2, "low": 0.1, "high": 0.3,
-                                      "p_value": 0.001, "p_holm": 0.01, "n_people": 12}]),
-        **area_tables(long["areas"], read_table(folder / "volumes.tsv")),
-    }
+    folder = study.folder
     paths = {name: folder / "tables" / f"{name}.tsv" for name in TABLES}
-    for name, path in paths.items():
-        write_table(built[name], path)
+    tabulate(
+        "demo",
+        models_of(study),
+        scores=folder / "scores.parquet",
+        areas=folder / "areas.parquet",
+        nulls=folder / "nulls.parquet",
+        predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
+        intake=folder / "intake.tsv",
+        volumes=folder / "volumes.tsv",
+        seed=1,
+        n_bootstrap=200,
+        tables=paths,
+    )
     return paths
 
 
@@ -361,11 +425,16 @@ def plot_inputs(study: Study, tables: dict[str, Path]):
     from heatproof.stages.plot import PlotInputs
 
     folder = study.folder
-    models = {name: {"network": name.split("_")[0], "recipe": recipe} for name, recipe in study.models.items()}
     return PlotInputs(
-        study="demo", models=models, tables=tables, areas=folder / "areas.parquet", cohort=folder / "cohort.h5",
-        participants=folder / "participants.tsv", volumes=folder / "volumes.tsv",
+        study="demo",
+        models=models_of(study),
+        tables=tables,
+        areas=folder / "areas.parquet",
+        cohort=folder / "cohort.h5",
+        participants=folder / "participants.tsv",
+        volumes=folder / "volumes.tsv",
         truths={path.stem: path for path in sorted((folder / "truths").glob("*.h5"))},
-        group_maps=sorted(folder.glob("*/pooled/*/group.h5")), histories=sorted(folder.glob("*/fold-*/history.tsv")),
+        group_maps=sorted(folder.glob("*/pooled/*/group.h5")),
+        histories=sorted(folder.glob("*/fold-*/history.tsv")),
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
     )

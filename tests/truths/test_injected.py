@@ -101,8 +101,8 @@ def test_contraction_in_millimetres_does_not_depend_on_the_voxel_size():
     for labels, step in ((fine, 1.0), (coarse, 2.0)):
         strength = strength_map(labels, {1: 1.0}, [step], 10.0)
         moved.append(np.abs(contraction_velocity(strength, [step], 10.0, 2.0)).max() * step)
-    assert moved[0] == pytest.approx(moved[1], rel=0.03)
-    assert moved[0] == pytest.approx(0.94 * 2.0, rel=0.03)
+    assert moved[0] == pytest.approx(moved[1], rel=0.05)
+    assert moved[0] == pytest.approx(0.94 * 2.0, rel=0.05)
 
 
 def test_lost_grey_matter_turns_into_fluid_and_nothing_else_changes():

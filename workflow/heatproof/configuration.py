@@ -216,7 +216,8 @@ def _check_inner(method: dict[str, Any], path: tuple[str, ...], source: str) -> 
         return
     inner = {**(method.get("inner_parameters") or {}), "method": method["inner"]}
     _check(inner, {"one_of_method": ["methods.yaml"]}, (*path, "inner_parameters"), source)
-    method["inner_parameters"] = {key: value for key, value in inner.items() if key != "method"}
+    # The class that is explained is the control's, so its inner method has none of its own.
+    method["inner_parameters"] = {key: value for key, value in inner.items() if key not in ("method", "target")}
 
 
 def _dotted(path: tuple[str, ...]) -> str:

@@ -93,7 +93,7 @@ def read_table(path: str | Path, required: tuple[str, ...] = ()) -> pd.DataFrame
         path,
         sep=separator,
         encoding="utf-8-sig",
-        dtype=text,  # type: ignore[arg-type]
+        dtype=text,
         na_values=[MISSING],
         skipinitialspace=True,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from heatproof.cohorts.identifiers import comparable
 from heatproof.errors import ConfigError, LeakageError
 
 if TYPE_CHECKING:
@@ -21,13 +22,18 @@ WHOLE_RECIPE = -1
 
 
 def identity_keys(participants: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return, per identity column of the table, each scan's key: trimmed, case folded, "" where missing."""
+    """Return, per identity column of the table, each scan's key, "" where missing.
+
+    Names are compared without case, padding and leading zeros, so that a person spelled in two ways is one.
+    """
     keys = {}
     for column in IDENTITIES:
         if column in participants.columns:
             values = participants[column].astype(object)
-            text = values.where(values.notna(), "").map(lambda value: str(value).strip().casefold())
-            keys[column] = text.where(text != "n/a", "")
+            # A hash is compared as it is: it has no spelling.
+            keys[column] = (
+                values.where(values.notna(), "") if column == "image_sha256" else values.map(comparable)
+            ).astype(str)
     return keys
 
 
@@ -59,9 +65,12 @@ def audit(participants: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
     _require_known(participants, folds)
     table = participants.reset_index(drop=True)
     table = table.assign(**{f"key_{column}": keys for column, keys in identity_keys(table).items()})
-    columns = [f"key_{column}" for column in IDENTITIES if f"key_{column}" in table.columns]
+    columns = [column for column in IDENTITIES if f"key_{column}" in table.columns]
     merged = folds[["recipe", "fold", "scan_id", "part"]].merge(
-        table[["scan_id", "diagnosis", *columns]], on="scan_id", how="left", validate="many_to_one"
+        table[["scan_id", "diagnosis", *columns, *(f"key_{column}" for column in columns)]],
+        on="scan_id",
+        how="left",
+        validate="many_to_one",
     )
     rows: list[dict[str, Any]] = []
     for recipe, of_recipe in merged.groupby("recipe", sort=False):
@@ -188,12 +197,14 @@ def _shared(fold: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
     """Return one row per identity and pair of parts."""
     rows = []
     for column in columns:
-        identity = IDENTITIES[column.removeprefix("key_")]
-        known = fold[fold[column] != ""]
-        members = {part: set(known.loc[known["part"] == part, column]) for part in PARTS}
+        known = fold[fold[f"key_{column}"] != ""]
+        # A person reads names as they stand in the table, and scans rather than hashes.
+        shown = known["scan_id" if column == "image_sha256" else column].astype(str)
+        names = dict(zip(known[f"key_{column}"], shown, strict=True))
+        members = {part: set(known.loc[known["part"] == part, f"key_{column}"]) for part in PARTS}
         for one, other in combinations(PARTS, 2):
-            both = sorted(members[one] & members[other])
-            rows.append(_row(f"{identity} {one}-{other}", both))
+            both = sorted(names[key] for key in members[one] & members[other])
+            rows.append(_row(f"{IDENTITIES[column]} {one}-{other}", both))
     return rows
 
 

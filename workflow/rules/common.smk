@@ -16,7 +16,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 from heatproof import configuration
 from heatproof.errors import HeatproofError
+from heatproof.figures.catalogue import FIGURES
 from heatproof.provenance import source_digest
+from heatproof.publication.tables import TABLES
 from snakemake.exceptions import WorkflowError
 
 try:

@@ -24,7 +24,7 @@ rule train:
         training=lambda wildcards: study_of(wildcards)["training"],
         seed=SEED,
         permute_labels=lambda wildcards: wildcards.permuted != "",
-        checkpoint=subpath(output.weights, parent=True) + "/checkpoint.safetensors",
+        checkpoint=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/checkpoint.safetensors",
         root=DATA_ROOT,
         code=source_digest("heatproof.stages.train"),
     log:

@@ -2,23 +2,25 @@
 
 from pathlib import Path
 
+from heatproof.logs import logged
 from heatproof.stages.score import ScoreFiles, score
 from heatproof.stages.scoring import Origin
 
-score(
-    Path(snakemake.input.maps),
-    Path(snakemake.input.cohort),
-    Path(snakemake.input.participants),
-    Path(snakemake.input.predictions),
-    {Path(path).stem: Path(path) for path in snakemake.input.truths},
-    snakemake.params.spec,
-    Origin(
-        snakemake.params.study,
-        snakemake.wildcards.model,
-        snakemake.params.recipe,
-        snakemake.wildcards.method,
-        fold=int(snakemake.wildcards.fold),
-        seed=int(snakemake.wildcards.seed),
-    ),
-    ScoreFiles(*(Path(snakemake.output[name]) for name in ("scores", "areas", "means"))),
-)
+with logged(snakemake.log[0]):
+    score(
+        Path(snakemake.input.maps),
+        Path(snakemake.input.cohort),
+        Path(snakemake.input.participants),
+        Path(snakemake.input.predictions),
+        {Path(path).stem: Path(path) for path in snakemake.input.truths},
+        snakemake.params.spec,
+        Origin(
+            snakemake.params.study,
+            snakemake.wildcards.model,
+            snakemake.params.recipe,
+            snakemake.wildcards.method,
+            fold=int(snakemake.wildcards.fold),
+            seed=int(snakemake.wildcards.seed),
+        ),
+        ScoreFiles(*(Path(snakemake.output[name]) for name in ("scores", "areas", "means"))),
+    )

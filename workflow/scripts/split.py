@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+from heatproof.logs import logged
 from heatproof.stages.split import split
 
-split(
-    Path(snakemake.input.participants),
-    snakemake.params.spec,
-    snakemake.params.recipes,
-    seed=int(snakemake.params.seed),
-    root=Path(snakemake.params.root),
-    folds=Path(snakemake.output.folds),
-    leakage=Path(snakemake.output.leakage),
-)
+with logged(snakemake.log[0]):
+    split(
+        Path(snakemake.input.participants),
+        snakemake.params.spec,
+        snakemake.params.recipes,
+        seed=int(snakemake.params.seed),
+        root=Path(snakemake.params.root),
+        folds=Path(snakemake.output.folds),
+        leakage=Path(snakemake.output.leakage),
+    )

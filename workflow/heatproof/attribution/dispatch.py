@@ -129,17 +129,13 @@ def check_inputs(inputs: torch.Tensor) -> None:
     if not len(inputs):
         raise ConfigError("There are no scans to explain.", field="inputs", remedy="Pass at least one scan.")
     if not bool(torch.isfinite(inputs).all()):
-        raise ConfigError(
-            "A scan holds NaN or infinite values.", field="inputs", remedy="Repair or exclude the scan."
-        )
+        raise ConfigError("A scan holds NaN or infinite values.", field="inputs", remedy="Repair or exclude the scan.")
 
 
 def checked_batch_size(batch_size: int) -> int:
     """Return a batch size of at least one, or raise a ConfigError."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigError(
-            f"{batch_size!r} is no batch size.", field="batch_size", remedy="Use 1 or more, or None."
-        )
+        raise ConfigError(f"{batch_size!r} is no batch size.", field="batch_size", remedy="Use 1 or more, or None.")
     return batch_size
 
 

@@ -11,9 +11,7 @@ from .registry import register
 from .targets import start_values
 
 
-def input_gradient(
-    model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, start: str
-) -> torch.Tensor:
+def input_gradient(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, start: str) -> torch.Tensor:
     """Return the gradient of the explained number with respect to each scan, shape of the scans."""
     points = channels_last(model, inputs).detach().requires_grad_()
     with torch.enable_grad():

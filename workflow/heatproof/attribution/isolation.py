@@ -7,6 +7,7 @@ written to, so there is nothing to restore, also not after an exception.
 from __future__ import annotations
 
 import copy
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import UnsupportedModelError
+from .linear_maps import Convolution, fast_order
 
 
 def isolated(model: nn.Module) -> nn.Module:
@@ -63,15 +65,43 @@ def channels_last(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     for module in model.modules():
         if isinstance(module, nn.Conv3d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
+            if module.in_channels == 1:
+                module.forward = types.MethodType(single_channel_forward, module)  # type: ignore[assignment]
     return inputs.contiguous(memory_format=torch.channels_last_3d)
+
+
+class SingleChannelConvolution(torch.autograd.Function):
+    """A convolution of one channel that hands channels-last on, and takes it back.
+
+    One scan of one channel has no order of its own, so PyTorch would run the whole network in the slow one.
+    """
+
+    @staticmethod
+    def forward(context: Any, values: torch.Tensor, convolution: Convolution) -> torch.Tensor:
+        """Return the convolution with bias."""
+        context.save_for_backward(values)
+        context.convolution = convolution
+        outputs = convolution.apply(values, convolution.weight)
+        if convolution.bias is not None:
+            outputs += convolution.spread_bias(convolution.bias, outputs)
+        return fast_order(outputs)
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Return the gradient with respect to the input."""
+        (values,) = context.saved_tensors
+        return context.convolution.transpose(gradients[0], context.convolution.weight, values), None
+
+
+def single_channel_forward(layer: nn.Conv3d, values: torch.Tensor) -> torch.Tensor:
+    """Return what a convolution of one channel returns, in channels-last order."""
+    return SingleChannelConvolution.apply(values, Convolution(layer))
 
 
 class ViewsAreReshapes(TorchFunctionMode):
     """Lets ``tensor.view(shape)`` copy where the memory order asks for it, which a plain view refuses."""
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a torch function, with views of a shape turned into reshapes."""
         if function is torch.Tensor.view and len(args) > 1 and not isinstance(args[1], torch.dtype):
             function = torch.Tensor.reshape

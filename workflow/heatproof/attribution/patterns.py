@@ -9,9 +9,7 @@ from ..errors import UnsupportedModelError
 from .registry import register
 
 
-def linear_map(
-    model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, name: str
-) -> torch.Tensor:
+def linear_map(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, name: str) -> torch.Tensor:
     """Return one array of a linear classifier for each scan, signed towards its class, shape of the scans.
 
     Raises

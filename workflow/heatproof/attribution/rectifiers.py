@@ -12,7 +12,7 @@ from torch import nn
 from ..errors import UnsupportedModelError
 
 # Names of the autograd functions of a rectification that went past the guided layers.
-HIDDEN = ("ReluBackward", "ClampMinBackward", "ThresholdBackward")
+HIDDEN = ("ReluBackward", "Clamp", "ThresholdBackward", "HardtanhBackward", "MaximumBackward")
 REMEDY = (
     "Give every rectification its own nn.ReLU layer; "
     "heatproof.attribution.separate_activations(model) returns such a network with the same weights."
@@ -94,7 +94,7 @@ def refuse_hidden_rectifiers(explained: torch.Tensor, model: nn.Module) -> None:
         seen.add(function)
         if function.name().startswith(HIDDEN):
             raise UnsupportedModelError(
-                f"The network rectifies by a function ({function.name()}), not by a layer.",
+                f"The network rectifies by a function ({function.name()}), not by an nn.ReLU.",
                 field=type(model).__name__,
                 remedy=REMEDY,
             )

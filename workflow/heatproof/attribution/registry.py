@@ -189,6 +189,4 @@ def choice(value: object, allowed: tuple[str, ...], field: str) -> str:
     """
     if isinstance(value, str) and value in allowed:
         return value
-    raise ConfigError(
-        f"{value!r} is not possible here.", field=field, remedy=f"Choose one of: {', '.join(allowed)}."
-    )
+    raise ConfigError(f"{value!r} is not possible here.", field=field, remedy=f"Choose one of: {', '.join(allowed)}.")

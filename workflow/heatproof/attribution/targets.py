@@ -10,9 +10,7 @@ from .registry import choice
 STARTS = ("logit", "probability")
 
 
-def class_indices(
-    target: torch.Tensor | int | None, n_scans: int, device: torch.device
-) -> torch.Tensor | None:
+def class_indices(target: torch.Tensor | int | None, n_scans: int, device: torch.device) -> torch.Tensor | None:
     """Return one class index per scan, shape (n_scans,), or None for a network with one output.
 
     Raises

@@ -21,7 +21,7 @@ from heatproof.cohorts.deformations import random_field, random_warp
 from heatproof.cohorts.images import ImageHeader, read_header, read_values
 from heatproof.cohorts.simulation import Anatomy, Appearance, Body, render
 from heatproof.cohorts.store import RawScan, Record, Source
-from heatproof.cohorts.templates import Template, bounding_box, crop_grid, mni_template_on
+from heatproof.cohorts.templates import BRAIN_SHARE, Template, crop_box, crop_template, mni_template_on
 from heatproof.errors import ConfigError, IntakeError
 from heatproof.geometry import Grid, resample
 from heatproof.randomness import generator
@@ -108,10 +108,10 @@ class Anatomies:
             )
         self.spec, self.seed = spec, seed
         self.files = list_files(spec, root)
-        self.labelled = bool(spec["labels"])
+        self.labelled = _labelled(self.files)
         self._native = read_header(self.files[0].scan).grid
-        self.grid = self._target_grid()
-        self.template: Template = mni_template_on(self.grid)
+        self.template: Template = self._target_template()
+        self.grid = self.template.grid
         self.atlas = embedded_atlas(self.grid, self.template.grey_matter)
         self.label_names = read_label_names(spec, root) if self.labelled else area_names()
         self.effect = self._effect()
@@ -182,8 +182,8 @@ class Anatomies:
             "severity": round(severity, 4),
         }
 
-    def _target_grid(self) -> Grid:
-        """Return the common grid: the first scan's (or isotropic), cropped to the template's brain."""
+    def _target_template(self) -> Template:
+        """Return the template on the common grid: the first scan's (or isotropic), cropped to the brain."""
         grid = self._native
         resolution = self.spec["resolution_mm"]
         if resolution:
@@ -193,21 +193,18 @@ class Anatomies:
             affine = np.diag([resolution, resolution, resolution, 1.0])
             affine[:3, 3] = low
             grid = Grid(tuple(int(n) for n in np.floor((high - low) / resolution) + 1), affine)
-        if not self.spec["crop"]:
-            return grid
-        return crop_grid(grid, bounding_box(mni_template_on(grid).intensity > 0, self.spec["margin_voxels"]))
+        template = mni_template_on(grid)
+        return crop_template(template, self.spec["margin_voxels"]) if self.spec["crop"] else template
 
     def _effect(self) -> Effect:
         spec = self.spec
-        regions = {
-            name: tuple(labels) if labels else labels_of(name) for name, labels in spec["regions"].items()
-        }
         if self.labelled and not all(spec["regions"].values()):
             raise ConfigError(
                 "a region has no label numbers although the scans have label volumes.",
                 field="regions",
                 remedy="give the numbers, such as hippocampus: [47, 48].",
             )
+        regions = {name: tuple(labels) if labels else labels_of(name) for name, labels in spec["regions"].items()}
         return Effect(
             regions=regions,
             region_probability=spec["region_probability"],
@@ -219,18 +216,20 @@ class Anatomies:
 
     def _read_anatomy(self, index: int) -> Anatomy:
         files = self.files[index]
-        intensity = np.maximum(self._volume(files.scan, 1), 0)
+        native = np.maximum(self._read(files.scan), 0)
+        # Voxels that are less than half brain stay background, so that resampling does not swell the brain.
+        inside = self._resampled((native > 0).astype(np.float32), 1) >= BRAIN_SHARE
+        intensity = self._resampled(native, 1) * inside
         brain = intensity[intensity > 0]
         if brain.size == 0:
-            raise IntakeError(
-                "the image is zero everywhere.", file=files.shown, field="values", remedy="leave it out."
-            )
+            raise IntakeError("the image is zero everywhere.", file=files.shown, field="values", remedy="leave it out.")
         labels = self.atlas
         if files.labels is not None:
-            labels = np.rint(self._volume(files.labels, 0)).astype(np.int32)
+            labels = self._resampled(np.rint(self._read(files.labels)).astype(np.int32), 0)
         grey_matter = self.template.grey_matter
         if files.grey_matter is not None:
-            grey_matter = np.clip(self._volume(files.grey_matter, 1) / self.spec["grey_matter_scale"], 0, 1)
+            grey_matter = self._resampled(self._read(files.grey_matter), 1) / self.spec["grey_matter_scale"]
+            grey_matter = np.clip(grey_matter, 0, 1)
         return Anatomy(
             grid=self.grid,
             intensity=intensity,
@@ -240,18 +239,22 @@ class Anatomies:
             bright=float(np.percentile(brain, BRIGHT_PERCENTILE)),
         )
 
-    def _volume(self, path: Path, order: int) -> np.ndarray:
-        """Return a file on the common grid; it must lie on the first scan's grid."""
+    def _read(self, path: Path) -> np.ndarray:
+        """Return the voxels of a file, which must lie on the first scan's grid."""
         header = read_header(path)
         _require_grid(header, self._native)
-        values = read_values(header)
-        steps = [
-            wide / fine for wide, fine in zip(self.grid.voxel_sizes, self._native.voxel_sizes, strict=True)
-        ]
+        return read_values(header)
+
+    def _resampled(self, values: np.ndarray, order: int) -> np.ndarray:
+        """Return a volume on the common grid."""
+        box = crop_box(self._native, self.grid)
+        if box is not None:
+            return values[box]
+        steps = [wide / fine for wide, fine in zip(self.grid.voxel_sizes, self._native.voxel_sizes, strict=True)]
         if order and max(steps) > 1.01:
             # Coarse voxels hold averages, as a scanner's would.
             values = ndimage.gaussian_filter(values, [max(0.0, step) / 2.355 for step in steps], truncate=2.0)
-        return resample(values, header.grid, self.grid, order=order)
+        return resample(values, self._native, self.grid, order=order)
 
     def _random(self, *keys: object) -> np.random.Generator:
         return generator(self.seed, "anatomies", *keys)
@@ -272,6 +275,19 @@ def assign(files: list[AnatomyFiles], spec: dict[str, Any], seed: int) -> dict[s
         severity = float(stage.uniform(spec["severity_minimum"], spec["severity_maximum"]))
         decided[name] = Assignment(bool(first == index % 2), severity)
     return decided
+
+
+def _labelled(files: list[AnatomyFiles]) -> bool:
+    """Return whether the scans have label volumes; all of them or none."""
+    without = [entry.shown for entry in files if entry.labels is None]
+    if without and len(without) < len(files):
+        raise IntakeError(
+            "the scan has no label volume although others have one.",
+            file=without[0],
+            field="labels_path",
+            remedy="give labels for every scan, or for none.",
+        )
+    return not without
 
 
 def _require_grid(header: ImageHeader, native: Grid) -> None:

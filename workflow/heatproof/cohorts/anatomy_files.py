@@ -102,14 +102,9 @@ def read_label_names(spec: dict[str, Any], root: Path) -> dict[int, str]:
                 remedy="add the column 'label'.",
             )
         return {
-            int(number): " ".join(str(name).split())
-            for number, name in zip(table[column], table["name"], strict=True)
+            int(number): " ".join(str(name).split()) for number, name in zip(table[column], table["name"], strict=True)
         }
-    return {
-        int(label): f"{region} {label}"
-        for region, labels in spec["regions"].items()
-        for label in labels or ()
-    }
+    return {int(label): f"{region} {label}" for region, labels in spec["regions"].items() for label in labels or ()}
 
 
 def _first_scan(scan_id: str, same_person: dict[str, str]) -> str:

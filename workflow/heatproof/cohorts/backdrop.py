@@ -15,7 +15,7 @@ from heatproof.cohorts.images import read_header, read_labels, read_values
 from heatproof.errors import ConfigError, HeatproofError, IntakeError
 from heatproof.geometry import Grid, resample
 
-RESOLUTION_MM = 2.0
+RESOLUTION_MM = 2
 
 
 def open_grid(
@@ -42,7 +42,7 @@ def open_grid(
     """
     choice = str(spec.get("grid", "first"))
     if choice == "mni152":
-        return _mni152(float(spec.get("resolution_mm", RESOLUTION_MM)))
+        return _mni152(int(spec.get("resolution_mm", RESOLUTION_MM)))
     if choice != "first":
         header = read_header(inside(root, choice, field="cohort.grid"), affine)
         return header.grid, np.nan_to_num(read_values(header))
@@ -168,7 +168,7 @@ def on_grid(labels: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     return exact.apply(labels) if exact is not None else resample(labels, source, target, order=0)
 
 
-def _mni152(resolution_mm: float) -> tuple[Grid, np.ndarray]:
+def _mni152(resolution_mm: int) -> tuple[Grid, np.ndarray]:
     from nilearn.datasets import load_mni152_template
 
     image = load_mni152_template(resolution=resolution_mm)

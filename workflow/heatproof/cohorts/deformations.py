@@ -183,8 +183,6 @@ def _refine(coarse: np.ndarray, shape: Sequence[int], steps: Sequence[int]) -> n
     for axis, (length, step) in enumerate(zip(shape, steps, strict=True)):
         position = np.arange(length) / step
         lower = position.astype(np.int64)
-        share = (
-            (position - lower).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(field.ndim)])
-        )
+        share = (position - lower).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(field.ndim)])
         field = field.take(lower, axis) * (1 - share) + field.take(lower + 1, axis) * share
     return field

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from heatproof.cohorts.affines import affine_of
 from heatproof.cohorts.findings import Note
 from heatproof.errors import IntakeError
-from heatproof.geometry import TOLERANCE_MM, Grid
+from heatproof.geometry import Grid
 
 # Share of the non-zero voxels at a 16-bit limit from which an image counts as clipped.
 CLIPPED_SHARE = 1e-3
-AFFINE_CHOICES = ("strict", "sform", "qform")
 # More than this behind the voxels is no padding: reading on could fill the memory.
 SURPLUS_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
@@ -76,7 +76,7 @@ def read_header(path: Path, affine: str = "strict") -> ImageHeader:
             remedy="choose one volume and write it to a file of its own.",
         )
     _require_whole(path, image)
-    matrix = _affine(path, image.header, affine, notes)
+    matrix = affine_of(path, image.header, affine, notes)
     slope, intercept = image.dataobj.slope, image.dataobj.inter
     kind = image.header.get_data_dtype()
     if kind.fields is not None or kind.kind not in "iuf":
@@ -123,11 +123,7 @@ def read_labels(header: ImageHeader) -> np.ndarray:
     """
     raw = _decode(header) * np.float64(header.image.dataobj.slope) + np.float64(header.image.dataobj.inter)
     whole = np.rint(np.nan_to_num(raw, nan=0.5, posinf=0.5, neginf=0.5))
-    if (
-        np.abs(whole - raw).max(initial=0) > 1e-4
-        or not np.isfinite(raw).all()
-        or np.abs(whole).max() >= 2**31
-    ):
+    if np.abs(whole - raw).max(initial=0) > 1e-4 or not np.isfinite(raw).all() or np.abs(whole).max() >= 2**31:
         raise IntakeError(
             "labels must be whole numbers.",
             file=header.path.name,
@@ -211,72 +207,6 @@ def _unpacked_size(path: Path, enough: int) -> int:
     return total
 
 
-def _affine(path: Path, header: Any, choice: str, notes: list[Note]) -> np.ndarray:
-    """Return the affine that counts, adding a note where a decision was needed."""
-    from nibabel.spatialimages import HeaderDataError
-
-    def bad(problem: str, remedy: str) -> IntakeError:
-        return IntakeError(problem, file=path.name, field="affine", remedy=remedy)
-
-    if header.get_xyzt_units()[0] in ("meter", "micron"):
-        raise bad("distances are not in mm.", "write the image again in mm.")
-    codes = {"sform": int(header["sform_code"]), "qform": int(header["qform_code"])}
-    try:
-        given = {
-            name: np.asarray(getattr(header, f"get_{name}")(), dtype=np.float64)
-            for name, code in codes.items()
-            if code > 0
-        }
-    except HeaderDataError as error:
-        raise bad(f"the qform is invalid ({error}).", "write the image again with a valid affine.") from error
-    if not given:
-        raise bad(
-            "sform and qform both have code 0, so the image does not say where it lies.",
-            "write the image again with the affine of its registration and a code.",
-        )
-    for name, matrix in given.items():
-        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-9:
-            raise bad(
-                f"the {name} is not an invertible matrix.", "write the image again with a valid affine."
-            )
-    used = _choose(path, header, given, codes, choice, notes)
-    if np.linalg.det(given[used][:3, :3]) < 0:
-        notes.append(("affine", "stored left-handed (first axis from right to left); the affine is followed"))
-    return given[used]
-
-
-def _choose(
-    path: Path,
-    header: Any,
-    given: dict[str, np.ndarray],
-    codes: dict[str, int],
-    choice: str,
-    notes: list[Note],
-) -> str:
-    """Return which of sform and qform counts."""
-    if len(given) == 1:
-        return next(iter(given))
-    shape = tuple(int(length) for length in header.get_data_shape())[:3]
-    one, other = Grid(shape, given["sform"]), Grid(shape, given["qform"])
-    if one.matches(other, tolerance=10 * TOLERANCE_MM):
-        return "sform"
-    if choice == "strict" and codes["sform"] == codes["qform"]:
-        raise IntakeError(
-            f"sform and qform differ but both claim the same space (code {codes['sform']}).",
-            file=path.name,
-            field="affine",
-            remedy="write the image again with one affine, or set affine: sform or affine: qform.",
-        )
-    used = "sform" if choice == "strict" else choice
-    notes.append(
-        (
-            "affine",
-            f"sform (code {codes['sform']}) and qform (code {codes['qform']}) differ; the {used} is used",
-        )
-    )
-    return used
-
-
 def _decode(header: ImageHeader) -> np.ndarray:
     """Return the voxels as they are stored, shape (X, Y, Z)."""
     try:
@@ -303,9 +233,7 @@ def _unpack(header: ImageHeader) -> np.ndarray:
         surplus = handle.read(SURPLUS_BYTES)
     if len(surplus) == SURPLUS_BYTES:
         raise ValueError("the file holds far more than its header promises")
-    return np.frombuffer(content, kind, offset=offset, count=n_bytes // kind.itemsize).reshape(
-        shape, order="F"
-    )
+    return np.frombuffer(content, kind, offset=offset, count=n_bytes // kind.itemsize).reshape(shape, order="F")
 
 
 def _require_no_overflow(path: Path, raw: np.ndarray) -> None:

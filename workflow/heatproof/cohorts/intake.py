@@ -116,9 +116,7 @@ def policy(spec: Mapping[str, Any]) -> str:
     """Return what to do with a bad scan: ``stop`` (the default) or ``exclude``."""
     chosen = str(spec.get("on_bad_scan", "stop"))
     if chosen not in POLICIES:
-        raise ConfigError(
-            f"'{chosen}' is not known.", field="on_bad_scan", remedy=f"use {' or '.join(POLICIES)}."
-        )
+        raise ConfigError(f"'{chosen}' is not known.", field="on_bad_scan", remedy=f"use {' or '.join(POLICIES)}.")
     return chosen
 
 
@@ -131,8 +129,10 @@ def intake_table(findings: Iterable[Finding], accepted: Iterable[Record]) -> pd.
     """Return intake.tsv: one row per finding and one per accepted scan, sorted by scan."""
     import pandas as pd
 
-    rows = [(one.scan_id, one.file, one.field, one.reason, one.action) for one in findings]
-    rows += [(str(record.row["scan_id"]), record.file, "", "", "accepted") for record in accepted]
+    rows: list[tuple[str | None, ...]] = [
+        (one.scan_id, one.file, one.field, one.reason, one.action) for one in findings
+    ]
+    rows += [(str(record.row["scan_id"]), record.file, None, None, "accepted") for record in accepted]
     frame = pd.DataFrame(rows, columns=list(INTAKE_COLUMNS))
     return frame.sort_values("scan_id", kind="stable", ignore_index=True)
 

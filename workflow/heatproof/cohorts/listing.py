@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from heatproof.cohorts.affines import AFFINE_CHOICES
 from heatproof.cohorts.alignment import alignment_note, is_oblique, reordering
 from heatproof.cohorts.backdrop import open_atlas, open_grid, open_mask
-from heatproof.cohorts.findings import FileRecord, FileSource, Finding, Note
+from heatproof.cohorts.findings import FileRecord, FileSource, Finding, Note, refuse
 from heatproof.cohorts.folders import inside, shown
 from heatproof.cohorts.identifiers import comparable
-from heatproof.cohorts.images import AFFINE_CHOICES, read_header, read_labels, read_values
+from heatproof.cohorts.images import read_header, read_labels, read_values
 from heatproof.cohorts.store import RawScan, Record
 from heatproof.cohorts.volumes import label_volumes
-from heatproof.errors import ConfigError, GeometryError, HeatproofError
+from heatproof.errors import ConfigError, GeometryError, HeatproofError, IntakeError
 from heatproof.geometry import Grid, resample
 
 CLASSES = ("HC", "AD")
@@ -149,7 +150,14 @@ def file_source(
             noted.append(left_out(entry, root, f"the diagnosis '{value}' is not part of this study"))
             continue
         records.append(_record(entry, root, reading, value if name is None else name))
-    grid, template = open_grid(spec, root, [entry.path for entry in entries], affine)
+    try:
+        grid, template = open_grid(spec, root, [entry.path for entry in entries], affine)
+    except IntakeError as error:
+        # Without a grid the gate is never reached; what the listing found says more than that.
+        bad = [one for one in noted if one.kind == "bad"]
+        if not bad:
+            raise
+        raise refuse(bad, len(entries)) from error
     atlas, names = open_atlas(spec.get("atlas"), root, grid)
     return FileSource(
         grid=grid,
@@ -171,9 +179,7 @@ def left_out(entry: Entry, root: Path, reason: str) -> Finding:
     return Finding(str(entry.row["scan_id"]), shown(root, entry.path), "diagnosis", reason, "left_out")
 
 
-def locate(
-    root: Path, base: Path, value: object, scan_id: str, field: str
-) -> tuple[Path | None, Finding | None]:
+def locate(root: Path, base: Path, value: object, scan_id: str, field: str) -> tuple[Path | None, Finding | None]:
     """Return a file of a listing, or the finding that it may not be read.
 
     Parameters

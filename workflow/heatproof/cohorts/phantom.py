@@ -155,9 +155,7 @@ class Phantom:
         # One of each two neighbours is a patient: groups stay balanced at any size.
         patient = bool(self._random("pair", index // 2).integers(2) == index % 2)
         random = self._random(participant_id, "person")
-        shift = (
-            spec["confounder_strength"] * spec["age_gap"] if spec["confounder"] == "age" and patient else 0.0
-        )
+        shift = spec["confounder_strength"] * spec["age_gap"] if spec["confounder"] == "age" and patient else 0.0
         age = float(np.clip(random.normal(spec["age_mean"], spec["age_sd"]) + shift, *AGE_RANGE))
         sex = "F" if random.random() < 0.5 else "M"
         lean = spec["confounder_strength"] / 2 if spec["confounder"] in ("site", "tag") else 0.0

@@ -133,7 +133,9 @@ def render(anatomy: Anatomy, body: Body, appearance: Appearance, effect: Effect)
     support = anatomy.support
     points = _to_anatomy(anatomy, body, support)
     pattern = None if appearance.pattern is None else sample(appearance.pattern, points)
-    healthy, left = _tissue(anatomy, points, body.grey_matter_loss)
+    # Nothing is lost, as an array: both renderings must round alike, so that no effect is a difference of zero.
+    lost = np.zeros(points.shape[1], dtype=np.float32)
+    healthy, left = _tissue(anatomy, points, body.grey_matter_loss, lost)
     tissue = healthy
     if body.strengths:
         spacing = anatomy.grid.voxel_sizes
@@ -141,7 +143,7 @@ def render(anatomy: Anatomy, body: Body, appearance: Appearance, effect: Effect)
         velocity = contraction_velocity(strength, spacing, effect.smoothing_mm, effect.contraction_mm)
         shrinkage = exponential(velocity)
         points = points + np.stack([sample(part, points) for part in shrinkage])
-        lost = effect.loss * sample(strength, points)
+        lost = np.float32(effect.loss) * sample(strength, points)
         tissue, left = _tissue(anatomy, points, body.grey_matter_loss, lost)
     head = healthy > BACKGROUND_SHARE * anatomy.fluid
     image = _scanned(tissue, pattern, appearance, anatomy, support) * head
@@ -168,9 +170,7 @@ def _to_anatomy(anatomy: Anatomy, body: Body, support: np.ndarray) -> np.ndarray
     return points
 
 
-def _tissue(
-    anatomy: Anatomy, points: np.ndarray, aged: float, lost: np.ndarray | float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
+def _tissue(anatomy: Anatomy, points: np.ndarray, aged: float, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return intensity at points of the anatomy, and the share of tissue that age and disease have left."""
     grey_matter = sample(anatomy.grey_matter, points)
     remaining = (1 - aged) * (1 - lost)

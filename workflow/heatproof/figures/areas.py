@@ -22,6 +22,7 @@ from heatproof.figures.style import (
     note,
     reference_line,
     shorten,
+    spread,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def draw_areas(relevance: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Fig
             axes.set_xlabel("sum of relevance (% of all areas)")
         for axes in panels[:, 0]:
             axes.set_ylabel("density (× mean of the areas)")
-        note(figure, f"mean over {_scans(relevance)}; disc area: volume of the area; the {TOP} densest areas are named.")
+        note(
+            figure, f"mean over {_scans(relevance)}; disc area: volume of the area; the {TOP} densest areas are named."
+        )
     return figure
 
 
@@ -81,7 +84,7 @@ def _bubbles(axes: Axes, part: pd.DataFrame) -> None:
     top = np.argsort(-y, kind="stable")[:TOP]
     colours = [VERMILION if index in set(top.tolist()) else BLUE for index in range(len(part))]
     axes.scatter(x, y, s=sizes, c=colours, alpha=0.55, linewidth=0.5, edgecolor="white")
-    axes.margins(0.18)
+    axes.margins(0.22)
     _names(axes, x[top], y[top], [shorten(str(part["name"].iloc[index]), 24) for index in top])
 
 
@@ -89,12 +92,8 @@ def _names(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> No
     """Write names beside their points and push them apart vertically, so that none covers another."""
     low, high = axes.get_ylim()
     left, right = axes.get_xlim()
-    step = 0.085 * (high - low)
-    order = np.argsort(-y, kind="stable")
-    previous = np.inf
-    for index in order:
-        height = min(float(y[index]), previous - step)
-        previous = height
+    order = np.argsort(y, kind="stable")
+    for index, height in zip(order, spread(y[order].tolist(), 0.085 * (high - low)), strict=True):
         on_left = x[index] > (left + right) / 2
         shift = (-0.035 if on_left else 0.035) * (right - left)
         axes.annotate(
@@ -177,7 +176,9 @@ def draw_fingerprints(areas: pd.DataFrame, pairs: Sequence[tuple[str, str]], mos
         for axes, (pair, table) in zip(panels, tables, strict=True):
             shown = table.reindex(index=patients[:most_patients], columns=order)
             image = axes.imshow(shown, aspect="auto", cmap="viridis", vmin=0, vmax=1)
-            axes.set_xticks(range(len(order)), [escape(shorten(str(name), 20)) for name in order], rotation=90, fontsize=6.5)
+            axes.set_xticks(
+                range(len(order)), [escape(shorten(str(name), 20)) for name in order], rotation=90, fontsize=6.5
+            )
             axes.set_title(escape(shorten(label(pair[1]))))
             axes.set_yticks([])
         panels[0].set_ylabel("recognised patients (one row each)")
@@ -198,15 +199,8 @@ def _fingerprint(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _recognised(part: pd.DataFrame) -> pd.Series:
-    """Return which rows belong to true positives: patients whom the network calls patients."""
-    patient = part["target"] == 1 if "target" in part else part["diagnosis"] != _control_name(part)
-    return patient & (part["predicted"] == 1)
-
-
-def _control_name(part: pd.DataFrame) -> str:
-    """Return the diagnosis of the controls: the one that is predicted 0 most often."""
-    shares = part.groupby("diagnosis")["predicted"].mean()
-    return "HC" if "HC" in shares.index else str(shares.idxmin())
+    """Return which rows belong to true positives: patients whom the network gives their class."""
+    return (part["target"] > 0) & (part["predicted"] == part["target"])
 
 
 def _area_order(table: pd.DataFrame) -> list[str]:

@@ -24,71 +24,81 @@ class Entry:
 FIGURES: dict[str, Entry] = {
     "ranking": Entry(
         "Ranking against the truth",
-        "Each row is a method, each panel a metric. Dots are means over scans, bars 95 % bootstrap intervals over people. The "
-        "grey band is the anatomical prior, a map made without any image or network; the dotted line is chance. Open squares "
-        "are controls. A method is worth something only where its dot is a blue disc: its paired difference to the prior is "
-        "clear of zero and survives Holm's correction.",
+        "Each row is a method, each panel a metric. Dots are means over scans, bars 95 % bootstrap "
+        "intervals over people. The grey band is the anatomical prior, a map made without any image or "
+        "network; the dotted line is chance. Open squares are controls. A method is worth something only "
+        "where its dot is a blue disc: its paired difference to the prior is clear of zero and survives "
+        "Holm's correction.",
     ),
     "mean_maps": Entry(
         "Mean heatmaps on the template",
-        "Each row is the mean map of one method over the test scans, as |relevance| scaled to its own 99.9th percentile, on "
-        "the same slices through the truth. The cyan outline is the truth: colour should lie inside it. Left is left; "
-        "coordinates are millimetres in template space.",
+        "Each row is the mean map of one method over the test scans, as |relevance| scaled to its own "
+        "99.9th percentile, on the same slices through the truth. The cyan outline is the truth: colour "
+        "should lie inside it. Left is left; coordinates are millimetres in template space.",
     ),
     "dice_curves": Entry(
         "Dice against the threshold",
-        "Overlap of the thresholded group map with the truth, for every threshold from the map's minimum to its maximum. The dot is "
-        "the best threshold; it is chosen on the map that is judged, so it flatters. A flat, low curve is a map without the "
-        "truth in it. Grey: controls; black dashes: anatomical prior.",
+        "Overlap of the thresholded group map with the truth, for every threshold from the map's minimum "
+        "to its maximum. The dot is the best threshold; it is chosen on the map that is judged, so it "
+        "flatters. A flat, low curve is a map without the truth in it. Grey: controls; black dashes: "
+        "anatomical prior.",
     ),
     "smoothing": Entry(
         "What smoothing does to the score",
-        "The metric after smoothing the maps with a Gaussian of the given width. Lines that cross mean that the winner "
-        "depends on a choice of the analyst. Shading: 95 % bootstrap interval over people.",
+        "The metric after smoothing the maps with a Gaussian of the given width. Lines that cross mean "
+        "that the winner depends on a choice of the analyst. Shading: 95 % bootstrap interval over "
+        "people.",
     ),
     "areas": Entry(
         "Relevance by area: sum against density",
-        "Each disc is a brain area: to the right it gathers much relevance, further up it holds much per voxel. Large areas "
-        "drift right by their size alone, so both axes are needed. The densest areas are named.",
+        "Each disc is a brain area: to the right it gathers much relevance, further up it holds much per "
+        "voxel. Large areas drift right by their size alone, so both axes are needed. The densest areas "
+        "are named.",
     ),
     "gain": Entry(
         "Gain: patients over controls, by area",
-        "Mean relevance of recognised patients divided by that of controls, for the areas with the largest gain. One (dotted) "
-        "means no difference; blue where the 95 % interval lies above one.",
+        "Mean relevance of recognised patients divided by that of controls, for the areas with the "
+        "largest gain. One (dotted) means no difference; blue where the 95 % interval lies above one.",
     ),
     "volume_relevance": Entry(
         "Does relevance follow volume?",
-        "Each point is a test scan. If the network reads atrophy and the method shows it, a smaller hippocampus carries more "
-        "relevance: the line falls. r with 95 % interval over people; p by permuting people.",
+        "Each point is a person. If the network reads atrophy and the method shows it, a smaller "
+        "hippocampus carries more relevance: the line falls. r with 95 % interval over people; p by "
+        "permuting people.",
     ),
     "fingerprints": Entry(
         "Fingerprints of individual patients",
-        "Each row is one recognised patient, each column an area; colour is relevance density as a share of the patient's top area. "
-        "Rows that all look alike mean that the method draws the disease, not the patient.",
+        "Each row is one recognised patient, each column an area; colour is relevance density as a share "
+        "of the patient's top area. Rows that all look alike mean that the method draws the disease, not "
+        "the patient.",
     ),
     "rank_stability": Entry(
         "How stable is the ranking?",
-        "Left: rank of each method (1 = best) in every condition, one column each. Right: median (dot), middle half (thick) and range "
-        "(thin) of its ranks. A method whose ranks span the axis wins or loses by the choice of metric, truth or smoothing.",
+        "Left: rank of each method (1 = best) in every condition, one column each. Right: median (dot), "
+        "middle half (thick) and range (thin) of its ranks. A method whose ranks span the axis wins or "
+        "loses by the choice of metric, truth or smoothing.",
     ),
     "training": Entry(
         "Training",
-        "Loss and balanced accuracy on validation scans by epoch, one line per fold and seed. Validation loss that rises while "
-        "training loss falls is overfitting; balanced accuracy at the dotted line is chance.",
+        "Loss and balanced accuracy on validation scans by epoch, one line per fold and seed. Validation "
+        "loss that rises while training loss falls is overfitting; balanced accuracy at the dotted line "
+        "is chance.",
     ),
     "performance": Entry(
         "What the networks can do",
-        "Balanced accuracy on test scans with its 95 % interval over people, ROC curve and calibration. A heatmap of a network that is not "
-        "clearly above chance explains nothing.",
+        "Balanced accuracy on test scans with its 95 % interval over people, ROC curve and calibration. A"
+        " heatmap of a network that is not clearly above chance explains nothing.",
     ),
     "nulls": Entry(
         "Observed overlap against surrogate maps",
-        "The grey bar reaches to the 95th percentile of the score of random maps that are as smooth as the real one; the tick "
-        "is their mean. The dot is the real map: blue beyond what smooth noise reaches (p below .05), vermilion within it.",
+        "The grey bar reaches to the 95th percentile of the score of random maps that are as smooth as "
+        "the real one; the tick is their mean. The dot is the real map: blue beyond what smooth noise "
+        "reaches (p below .05), vermilion within it.",
     ),
     "recipes": Entry(
         "As published against corrected",
-        "Each line joins the value of one network or method under the published recipe (validation scans partly seen in training, "
-        "contiguous folds) to its value under the corrected one. Lines that cross are ranks that the recipe decides.",
+        "Each line joins the value of one network or method under the published recipe (validation scans "
+        "partly seen in training, contiguous folds) to its value under the corrected one. Lines that "
+        "cross are ranks that the recipe decides.",
     ),
 }

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from heatproof.figures.selection import (
+    RECTIFY_ORDER,
     SMALLER_IS_BETTER,
+    first_present,
     headline_view,
     metrics_of,
-    models_of,
-    representatives,
 )
 from heatproof.figures.style import (
     absent,
@@ -30,6 +30,7 @@ from heatproof.figures.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -65,46 +66,62 @@ def draw_dice_curves(curves: Curves, methods: Sequence[str], controls: Iterable[
             axes.set_ylim(bottom=0)
         panels[0].set_ylabel("Dice with the truth (0 to 1)")
         _legend(figure, panels)
-        note(figure, "group maps, unsmoothed; the dot marks the best threshold, which is chosen on the map that is judged.")
+        note(
+            figure,
+            "group maps, unsmoothed; the dot marks the best threshold, which is chosen on the map that is judged.",
+        )
     return figure
 
 
-def _curve(axes: Axes, curve: np.ndarray, style: Mapping[str, object], name: str) -> None:
+def _curve(axes: Axes, curve: np.ndarray, style: Mapping[str, Any], name: str) -> None:
     thresholds, dice = np.asarray(curve, dtype=float)
     span = thresholds[-1] - thresholds[0]
     share = (thresholds - thresholds[0]) / span if span > 0 else np.zeros_like(thresholds)
-    axes.plot(share, dice, label=name, **style)  # type: ignore[arg-type]
+    axes.plot(share, dice, label=name, **style)
     if np.isfinite(dice).any():
         best = int(np.nanargmax(dice))
         axes.plot(share[best], dice[best], "o", color=style["color"], markersize=3.5, zorder=5)
 
 
-def draw_smoothing(ranking: pd.DataFrame, models: Sequence[str], controls: Iterable[str], metric: str = "") -> Figure:
-    """Draw the headline metric, and best Dice of the group maps, against the width of the Gaussian."""
-    panels_wanted = _smoothing_panels(ranking, metric)
-    if not panels_wanted:
+def draw_smoothing(
+    ranking: pd.DataFrame, pairs: Sequence[tuple[str, str]], controls: Iterable[str], metric: str = ""
+) -> Figure:
+    """Draw the headline metric, and best Dice of the group maps, against the width of the Gaussian.
+
+    Parameters
+    ----------
+    ranking : DataFrame
+        ``ranking.tsv``.
+    pairs : sequence of (model, method)
+        The lines, best first.
+    controls : iterable of str
+        Drawn in grey.
+    metric : str
+        Headline metric; chosen by `headline_view` if empty.
+    """
+    wanted = _smoothing_panels(ranking, metric)
+    if not wanted:
         return absent("Every map was scored at one smoothing only.")
-    shown = models_of(ranking, models)
-    pairs = representatives(ranking, shown)
-    methods = [method for _, method in pairs]
-    styles = method_styles(methods, controls)
-    rows, columns = grid_of(len(panels_wanted), 3)
+    grey = set(controls)
+    styles = method_styles([method for _, method in pairs], grey)
+    rows, columns = grid_of(len(wanted), 2 if len(wanted) == 4 else 3)
     with drawing() as make:
-        figure = make(figsize=(1.9 + 3.2 * columns, 0.5 + 3.2 * rows), layout="constrained")
+        figure = make(figsize=(1.9 + 3.2 * columns, 0.5 + 3.0 * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
-        for axes, (level, truth, name) in zip(panels.ravel(), panels_wanted, strict=False):
-            part = ranking[(ranking["level"] == level) & (ranking["truth"] == truth) & (ranking["metric"] == name)]
-            for model, method in pairs:
-                _smoothing_line(axes, part, model, method, styles[method])
+        for axes, (level, truth, name) in zip(panels.ravel(), wanted, strict=False):
+            part = _of_panel(ranking, level, truth, name)
+            for pair in pairs:
+                line = part[(part["model"] == pair[0]) & (part["method"] == pair[1])]
+                _smoothing_line(axes, line, styles[pair[1]], pair[1], shaded=pair[1] not in grey)
             chance = part["chance"].dropna()
             if len(chance):
                 reference_line(axes, float(chance.iloc[0]), "chance", vertical=False)
             axes.set_title(escape(f"{level.capitalize()} level, {label(truth).lower()} truth"))
-            axes.set_xlabel("Gaussian smoothing (mm, full width at half maximum)")
+            axes.set_xlabel("smoothing (mm, full width at half maximum)")
             axes.set_ylabel(escape(label(name)) + (" (smaller is better)" if name in SMALLER_IS_BETTER else ""))
-        hide_unused(panels, len(panels_wanted))
+        hide_unused(panels, len(wanted))
         _legend(figure, panels.ravel())
-        note(figure, f"{counts(ranking)}; shaded where given: 95 % bootstrap interval over people.")
+        note(figure, f"{counts(ranking)}; shaded where given: 95 % interval (scans: bootstrap over people).")
     return figure
 
 
@@ -120,18 +137,22 @@ def _smoothing_panels(ranking: pd.DataFrame, metric: str) -> list[tuple[str, str
     return [key for key in dict.fromkeys(wanted) if widths.get(key, 0) > 1][:6]
 
 
-def _smoothing_line(axes: Axes, part: pd.DataFrame, model: str, method: str, style: Mapping[str, object]) -> None:
-    line = part[(part["model"] == model) & (part["method"] == method)].sort_values("smoothing_mm")
-    if line.empty:
-        return
-    axes.plot(line["smoothing_mm"], line["mean"], marker="o", markersize=2.5, label=escape(shorten(label(method))), **style)  # type: ignore[arg-type]
-    if style["color"] != method_styles([method], [method])[method]["color"]:
+def _of_panel(ranking: pd.DataFrame, level: str, truth: str, metric: str) -> pd.DataFrame:
+    rows = ranking[(ranking["level"] == level) & (ranking["truth"] == truth) & (ranking["metric"] == metric)]
+    return rows[rows["rectify"] == first_present(RECTIFY_ORDER, rows["rectify"].unique().tolist())]
+
+
+def _smoothing_line(axes: Axes, line: pd.DataFrame, style: Mapping[str, Any], method: str, *, shaded: bool) -> None:
+    line = line.sort_values("smoothing_mm")
+    name = escape(shorten(label(method)))
+    axes.plot(line["smoothing_mm"], line["mean"], marker="o", markersize=2.5, label=name, **style)
+    if shaded:
         low, high = line["low"].astype(float), line["high"].astype(float)
-        axes.fill_between(line["smoothing_mm"], low, high, color=style["color"], alpha=0.10, linewidth=0)  # type: ignore[arg-type]
+        axes.fill_between(line["smoothing_mm"], low, high, color=style["color"], alpha=0.10, linewidth=0)
 
 
 def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    entries: dict[str, object] = {}
+    entries: dict[str, Artist] = {}
     for axes in panels:
         for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(text, handle)

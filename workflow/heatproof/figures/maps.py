@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLANES = ("sagittal", "coronal", "axial")
-SHOWN_ABOVE = 0.15
+SHOWN_ABOVE = 0.3
 GAP = 2
 
 
@@ -76,24 +76,24 @@ def draw_mean_maps(
     background = mask.astype(np.float32) if template is None else template.astype(np.float32)
     if len(grid.shape) == 1:
         return _signals(maps, background, truth, grid, controls)
-    cuts = _cuts(grid, truth if truth is not None and truth.any() else mask)
-    views = {"background": _mosaic(background, grid, cuts), "mask": _mosaic(mask.astype(float), grid, cuts)}
-    outline = None if truth is None else _mosaic(truth.astype(np.float32), grid, cuts)
-    height, width = views["background"].pixels.shape
-    row_height = 7.2 * height / width
+    cuts, box = _cuts(grid, truth if truth is not None and truth.any() else mask), _box(grid, mask)
+    behind = _mosaic(background, grid, cuts, box)
+    outline = None if truth is None else _mosaic(truth.astype(np.float32), grid, cuts, box)
+    height, width = behind.pixels.shape
+    row_height = 6.3 * height / width
     with drawing() as make:
         figure = make(figsize=(9.4, row_height * len(maps) + 0.75), layout="constrained")
         panels = figure.subplots(len(maps), 1, squeeze=False).ravel()
         image = None
         for row, (name, values) in enumerate(maps.items()):
             axes = panels[row]
-            drawn = _mosaic(_normalised(values, mask), grid, cuts)
-            axes.imshow(views["background"].pixels, cmap="gray", origin="lower", aspect="equal")
+            drawn = _mosaic(_normalised(values, mask), grid, cuts, box)
+            axes.imshow(behind.pixels, cmap="gray", origin="lower", aspect="equal")
             shown = np.ma.masked_less(np.abs(drawn.pixels), SHOWN_ABOVE)
             image = axes.imshow(shown, cmap="inferno", vmin=0, vmax=1, origin="lower", aspect="equal", alpha=0.9)
             if outline is not None:
                 axes.contour(outline.pixels, levels=[0.5], colors="#37e0ff", linewidths=0.8)
-            _furnish(axes, views["background"], cuts, name, titled=row == 0, grey=name in controls)
+            _furnish(axes, behind, cuts, name, titled=row == 0, grey=name in controls)
         figure.colorbar(
             image, ax=panels.tolist(), shrink=min(1.0, 3.0 / (row_height * len(maps))), pad=0.01, aspect=18,
             label="|relevance|, share of the map's 99.9th percentile",
@@ -107,7 +107,7 @@ class _Mosaic:
     pixels: np.ndarray
     starts: list[int]
     widths: list[int]
-    sides: list[tuple[str, str] | None]
+    sides: list[tuple[str, str]]
 
 
 def _normalised(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -131,13 +131,20 @@ def _cuts(grid: Grid, target: np.ndarray) -> list[Slice]:
     return cuts
 
 
-def _cut(values: np.ndarray, grid: Grid, cut: Slice) -> np.ndarray:
+def _box(grid: Grid, mask: np.ndarray) -> np.ndarray:
+    """Return the corners of the brain in world coordinates, shape (2, 3), with a margin of two voxels."""
+    if len(grid.shape) < 3 or grid.affine is None:
+        return np.zeros((2, 3))
+    world = grid.world(np.argwhere(mask if mask.any() else np.ones_like(mask)))
+    margin = 2 * min(grid.spacing)
+    return np.stack([world.min(axis=0) - margin, world.max(axis=0) + margin])
+
+
+def _cut(values: np.ndarray, grid: Grid, cut: Slice, box: np.ndarray) -> np.ndarray:
     """Return one slice as (up, right): world axes, nearest voxel, neurological convention (left is left)."""
-    corners = np.array(np.meshgrid(*[(0, length - 1) for length in grid.shape])).reshape(3, -1).T
-    world = grid.world(corners)
     step = min(grid.spacing)
     across, up = [axis for axis in range(3) if axis != cut.axis]
-    lines = [np.arange(world[:, axis].min(), world[:, axis].max() + step / 2, step) for axis in (across, up)]
+    lines = [np.arange(box[0, axis], box[1, axis] + step / 2, step) for axis in (across, up)]
     points = np.full((len(lines[1]), len(lines[0]), 3), cut.position)
     points[..., across], points[..., up] = np.meshgrid(*lines)
     voxels = np.rint(grid.voxel(points.reshape(-1, 3))).astype(int)
@@ -147,10 +154,10 @@ def _cut(values: np.ndarray, grid: Grid, cut: Slice) -> np.ndarray:
     return result.reshape(points.shape[:2])
 
 
-def _mosaic(values: np.ndarray, grid: Grid, cuts: Sequence[Slice]) -> _Mosaic:
+def _mosaic(values: np.ndarray, grid: Grid, cuts: Sequence[Slice], box: np.ndarray) -> _Mosaic:
     """Set the slices side by side on one canvas, so that a row costs one image however many slices it has."""
     # An image has its first axis downwards, as files of images do; the canvas has its origin below.
-    tiles = [_cut(values, grid, cut) for cut in cuts] or [np.asarray(values, dtype=np.float32)[::-1]]
+    tiles = [_cut(values, grid, cut, box) for cut in cuts] or [np.asarray(values, dtype=np.float32)[::-1]]
     height = max(tile.shape[0] for tile in tiles)
     starts, position = [], 0
     canvas = np.zeros((height, sum(tile.shape[1] for tile in tiles) + GAP * (len(tiles) - 1)), np.float32)
@@ -160,7 +167,7 @@ def _mosaic(values: np.ndarray, grid: Grid, cuts: Sequence[Slice]) -> _Mosaic:
         starts.append(position)
         position += tile.shape[1] + GAP
     letters = {0: ("P", "A"), 1: ("L", "R"), 2: ("L", "R")}
-    sides = [letters[cut.axis] for cut in cuts] or [None]
+    sides = [letters[cut.axis] for cut in cuts]
     return _Mosaic(canvas, starts, [tile.shape[1] for tile in tiles], sides)
 
 
@@ -176,9 +183,8 @@ def _furnish(axes: Axes, mosaic: _Mosaic, cuts: Sequence[Slice], name: str, *, t
     for start, width, sides, cut in zip(mosaic.starts, mosaic.widths, mosaic.sides, cuts, strict=False):
         if titled:
             axes.text(start + width / 2, height + 0.5, cut.title, ha="center", va="bottom", fontsize=7.6)
-        if sides:
-            for letter, place, align in ((sides[0], start, "left"), (sides[1], start + width - 1, "right")):
-                axes.text(place, height * 0.97, letter, ha=align, va="top", color="white", fontsize=6.5)
+        for letter, place, align in ((sides[0], start, "left"), (sides[1], start + width - 1, "right")):
+            axes.text(place, height * 0.97, letter, ha=align, va="top", color="white", fontsize=6.5)
 
 
 def _sign(figure: Figure, truth_name: str, population: str, outlined: bool, n_axes: int) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-N_BINS = 8
+N_BINS = 5
 
 
 def draw_training(history: pd.DataFrame, models: Sequence[str]) -> Figure:
@@ -105,7 +105,10 @@ def draw_performance(predictions: pd.DataFrame, performance: pd.DataFrame, model
         roc.legend(loc="lower right", fontsize=7)
         n = int(test.groupby(["model", "seed"]).size().max())
         people = test["participant_id"].nunique()
-        note(figure, f"n = {n} test scans of {people} people; bars: 95 % bootstrap interval over people; disc: scans in a bin.")
+        note(
+            figure,
+            f"n = {n} test scans of {people} people; bars: 95 % bootstrap interval over people; disc: scans in a bin.",
+        )
     return figure
 
 

@@ -94,8 +94,9 @@ def _panel(axes: Axes, part: pd.DataFrame, controls: set[str]) -> None:
         colour = CONTROL if line.method in controls else BLUE if above else VERMILION
         words = "control" if line.method in controls else "above the null" if above else "within the null"
         axes.plot(line.observed, position, "o", color=colour, markersize=5, zorder=3, label=words)
-        axes.annotate(f"p = {line.p_value:.2g}", (line.observed, position), (6, 0), textcoords="offset points",
-                      va="center", fontsize=6.6, color="#56606b")  # fmt: skip
+        beside = (max(line.observed, line.null_95), position)
+        axes.annotate(f"p = {line.p_value:.3f}", beside, (6, 0), textcoords="offset points", va="center",
+                      fontsize=6.6, color="#56606b")  # fmt: skip
     names = [escape(shorten(label(name), 26)) for name in part["method"]]
     axes.set_yticks(range(len(part)), names)
     axes.set_ylim(-0.7, len(part) - 0.3)

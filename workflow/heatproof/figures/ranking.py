@@ -32,6 +32,7 @@ from heatproof.figures.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -130,7 +131,7 @@ def _axis_label(metric: str) -> str:
 
 
 def _legend(figure: Figure, panels: np.ndarray) -> None:
-    entries: dict[str, object] = {}
+    entries: dict[str, Artist] = {}
     for axes in panels.ravel():
         for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(text, handle)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from heatproof.figures.style import (
     method_styles,
     note,
     shorten,
+    spread,
 )
 
 if TYPE_CHECKING:
@@ -27,20 +28,21 @@ if TYPE_CHECKING:
 MOST_PANELS = 6
 
 
-def draw_recipes(recipes: pd.DataFrame, controls: Iterable[str]) -> Figure:
+def draw_recipes(recipes: pd.DataFrame, methods: Sequence[str], controls: Iterable[str]) -> Figure:
     """Draw each quantity as published and corrected, joined by a line; one panel per quantity.
 
     Parameters
     ----------
     recipes : DataFrame
         ``recipes.tsv``: quantity, method, and value with interval under each recipe.
+    methods : sequence of str
+        All methods of the study, for their colours.
     controls : iterable of str
         Drawn in grey.
     """
     if recipes.empty:
         return absent("The study runs one recipe only, so there is nothing to compare.")
     panels_wanted = recipes["panel"].drop_duplicates().tolist()[:MOST_PANELS]
-    methods = recipes.loc[recipes["method"] != "", "method"].drop_duplicates().tolist()
     styles = method_styles(methods, controls)
     rows, columns = grid_of(len(panels_wanted), 3)
     with drawing() as make:
@@ -49,7 +51,7 @@ def draw_recipes(recipes: pd.DataFrame, controls: Iterable[str]) -> Figure:
         for axes, panel in zip(panels.ravel(), panels_wanted, strict=False):
             part = recipes[recipes["panel"] == panel]
             _slopes(axes, part, styles)
-            axes.set_title(escape(shorten(panel, 42)))
+            axes.set_title(escape(shorten(panel, 48)))
         hide_unused(panels, len(panels_wanted))
         note(figure, "bars: 95 % bootstrap interval over people, where the table gives one; grey: controls.")
     return figure
@@ -77,17 +79,13 @@ def _slopes(axes: Axes, part: pd.DataFrame, styles: dict) -> None:
 def _names(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     """Name the lines at their right end, pushed apart so that none covers another."""
     ends = sorted(end for end in ends if np.isfinite(end[0]))
-    if not ends:
-        return
     low, high = axes.get_ylim()
     step = 0.062 * (high - low)
-    heights: list[float] = []
-    for value, _, _ in ends:
-        heights.append(max(value, heights[-1] + step) if heights else value)
-    # Centre the stack on the values, so that pushing up does not carry it out of the panel.
-    shift = float(np.mean(heights) - np.mean([end[0] for end in ends]))
+    heights = spread([end[0] for end in ends], step)
+    if heights:
+        axes.set_ylim(min(low, heights[0] - step), max(high, heights[-1] + step))
     for height, (value, name, colour) in zip(heights, ends, strict=True):
         axes.annotate(
-            escape(name), (1.02, value), (1.14, height - shift), fontsize=7, va="center", color=colour,
+            escape(name), (1.02, value), (1.14, height), fontsize=7, va="center", color=colour,
             arrowprops={"arrowstyle": "-", "color": "#c3c9d0", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
         )  # fmt: skip

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 # Size-matched Dice comes first because it has no threshold to choose on the map that is judged.
 METRIC_ORDER = (
-    "dice_at_size", "average_precision", "auroc", "mass_accuracy", "rank_accuracy", "spearman", "max_dice", "pointing_game",
-    "earth_movers_distance",
+    "dice_at_size", "average_precision", "auroc", "mass_accuracy", "rank_accuracy", "spearman", "max_dice",
+    "pointing_game", "earth_movers_distance",
 )  # fmt: skip
 SMALLER_IS_BETTER = frozenset({"earth_movers_distance", "outside_brain", "edge_share", "brier", "calibration_error"})
+RECTIFY_ORDER = ("abs_after", "abs_before", "signed")
 LEVEL_ORDER = ("scan", "fold", "group")
-CONDITION = ["model", "recipe", "level", "truth", "metric", "smoothing_mm"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,15 @@ class View:
         Against what, and by which number.
     smoothing_mm : float
         Full width at half maximum of the Gaussian, in mm.
+    rectify : str
+        How relevance of both signs became one map.
     """
 
     level: str
     truth: str
     metric: str
     smoothing_mm: float
+    rectify: str = "abs_after"
 
     @property
     def individual(self) -> bool:
@@ -48,6 +51,7 @@ class View:
             & (ranking["truth"] == self.truth)
             & (ranking["metric"] == self.metric)
             & (ranking["smoothing_mm"] == self.smoothing_mm)
+            & (ranking["rectify"] == self.rectify)
         ]
 
 
@@ -69,12 +73,13 @@ def headline_view(ranking: pd.DataFrame, metric: str = "") -> View:
     rows = rows[rows["truth"] == truth]
     chosen = first_present((metric, *METRIC_ORDER), rows["metric"].unique().tolist())
     rows = rows[rows["metric"] == chosen]
-    return View(level, truth, chosen, float(rows["smoothing_mm"].min()) if len(rows) else 0.0)
+    rectify = first_present(RECTIFY_ORDER, rows["rectify"].unique().tolist())
+    return View(level, truth, chosen, float(rows["smoothing_mm"].min()) if len(rows) else 0.0, rectify)
 
 
 def with_metric(view: View, metric: str) -> View:
     """Return the same view by another metric."""
-    return View(view.level, view.truth, metric, view.smoothing_mm)
+    return replace(view, metric=metric)
 
 
 def metrics_of(ranking: pd.DataFrame, view: View, most: int = 3) -> list[str]:

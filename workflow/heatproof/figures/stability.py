@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FACTORS = ("level", "truth", "metric", "model", "population", "rectify", "seed", "smoothing_mm")
+# The model comes first: a linear model has methods of its own, so its gaps lie in one block.
+FACTORS = ("model", "level", "truth", "metric", "population", "rectify", "smoothing_mm", "seed")
 
 
 def draw_rank_stability(stability: pd.DataFrame, controls: Iterable[str]) -> Figure:
@@ -30,7 +31,8 @@ def draw_rank_stability(stability: pd.DataFrame, controls: Iterable[str]) -> Fig
     factors = [name for name in FACTORS if name in stability.columns]
     if stability.empty or not factors:
         return absent("There is only one way to rank the methods, so no stability can be shown.")
-    table = stability.pivot_table(
+    corrected = stability[stability["recipe"] == "corrected"]
+    table = (corrected if len(corrected) else stability).pivot_table(
         index="method", columns=factors, values="rank", aggfunc="mean", dropna=True, observed=True
     )
     table = table.loc[table.median(axis=1).sort_values(kind="stable").index]
@@ -41,12 +43,16 @@ def draw_rank_stability(stability: pd.DataFrame, controls: Iterable[str]) -> Fig
         image = left.imshow(table, aspect="auto", cmap="cividis_r", vmin=1, vmax=max(2, len(table)))
         left.set_yticks(range(len(table)), [escape(shorten(label(name), 26)) for name in table.index])
         _grey_controls(left, table.index.tolist(), set(controls))
-        _blocks(left, table.columns, varying[:2])
+        _blocks(left, table.columns, varying[:3])
         _spread(right, table, set(controls))
         right.set_ylim(left.get_ylim())
         figure.colorbar(image, ax=left, location="bottom", shrink=0.5, aspect=40, pad=0.02, label="rank (1 = best)")
         names = ", ".join(label(name).lower().replace("mm", "(mm)") for name in varying) or "one condition"
-        note(figure, f"{table.shape[1]} conditions ({names}); right: median, middle half and range of the ranks.")
+        note(
+            figure,
+            f"{table.shape[1]} conditions ({names}); white: the model has no such method; right: median, "
+            "middle half and range of the ranks.",
+        )
     return figure
 
 
@@ -66,7 +72,7 @@ def _blocks(axes: Axes, columns: pd.Index, factors: Sequence[str]) -> None:
     places, names = [], []
     for start, stop in zip(starts[:-1], starts[1:], strict=True):
         axes.axvline(stop - 0.5, color="white", linewidth=1.4)
-        if stop - start >= len(keys) / 22:
+        if stop - start >= len(keys) / 24:
             places.append((start + stop - 1) / 2)
             names.append(escape(", ".join(shorten(label(part), 16) for part in keys[start])))
     axes.set_xticks(places, names, rotation=32, ha="left", fontsize=6.6)

@@ -45,6 +45,8 @@ SETTINGS: dict[str, Any] = {
     "legend.fontsize": 8,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
     "svg.fonttype": "none",
     # Element ids are drawn from this text instead of at random: the same figure has the same bytes.
     "svg.hashsalt": "heatproof",
@@ -53,10 +55,12 @@ SETTINGS: dict[str, Any] = {
 }
 
 ACRONYMS = {
-    "ablationcam": "AblationCAM", "auroc": "AUROC", "deepshap": "DeepSHAP", "deeplift": "DeepLIFT", "eigencam": "EigenCAM",
+    "ablationcam": "AblationCAM", "auroc": "AUROC", "deepshap": "DeepSHAP", "deeplift": "DeepLIFT",
+    "eigencam": "EigenCAM",
     "gradcam": "Grad-CAM", "hirescam": "HiResCAM", "idgi": "IDGI", "ig": "IG", "layercam": "LayerCAM", "lrp": "LRP",
     "rise": "RISE", "scorecam": "ScoreCAM", "smoothgrad": "SmoothGrad", "svm": "SVM", "vargrad": "VarGrad",
-    "xgradcam": "XGradCAM", "xrai": "XRAI", "ale": "ALE", "mri": "MRI", "emd": "EMD", "resnet": "ResNet", "ecg": "ECG",
+    "xgradcam": "XGradCAM", "xrai": "XRAI", "zplus": "z⁺", "ale": "ALE", "mri": "MRI", "emd": "EMD",
+    "resnet": "ResNet", "ecg": "ECG",
     "densenet": "DenseNet", "boehle": "Böhle", "wang": "Wang", "auc": "AUC", "ad": "AD", "hc": "HC", "vbm": "VBM",
 }  # fmt: skip
 WHOLE = {
@@ -133,9 +137,12 @@ def absent(reason: str) -> Figure:
 
 
 def method_styles(methods: Sequence[str], controls: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return colour and dash of each method: one colour each, controls grey and told apart by dash only."""
+    """Return colour and dash of each method: one colour each, controls grey and told apart by dash only.
+
+    Pass all methods of the study, so that a method has the same colour in every figure.
+    """
     grey = set(controls)
-    drawn = [name for name in methods if name not in grey]
+    drawn = sorted(name for name in set(methods) if name not in grey)
     styles: dict[str, dict[str, Any]] = {}
     for position, name in enumerate(drawn):
         dash = DASHES[(position // len(SERIES)) % len(DASHES)]
@@ -172,6 +179,23 @@ def counts(frame: pd.DataFrame) -> str:
 def note(figure: Figure, text: str) -> None:
     """Write the n and the meaning of the interval under the figure, outside every panel."""
     figure.supxlabel(escape(text), fontsize=7.6, color="#56606b", x=0.01, ha="left")
+
+
+def spread(values: Sequence[float], step: float) -> list[float]:
+    """Return positions at least `step` apart, as close to ascending `values` as they can be (least squares).
+
+    Labels placed there do not cover each other. Subtracting ``i * step`` turns the constraint into monotony,
+    which pooling adjacent violators solves exactly.
+    """
+    pools: list[tuple[float, int]] = []
+    for position, value in enumerate(values):
+        total, size = float(value) - position * step, 1
+        while pools and pools[-1][0] / pools[-1][1] > total / size:
+            earlier, count = pools.pop()
+            total, size = total + earlier, size + count
+        pools.append((total, size))
+    level = [total / size for total, size in pools for _ in range(size)]
+    return [height + position * step for position, height in enumerate(level)]
 
 
 def reference_line(axes: Axes, value: float, text: str, *, vertical: bool = True) -> None:

@@ -37,7 +37,7 @@ def draw_volume_relevance(
     Parameters
     ----------
     points : DataFrame
-        One row per scan: model, method, target, volume_mm3, sum.
+        One row per person: model, method, target, volume_mm3, sum.
     correlations : DataFrame
         ``volume_relevance.tsv`` of the area: model, method, r, low, high, p_value.
     pairs : sequence of (model, method)
@@ -64,11 +64,14 @@ def draw_volume_relevance(
         for axes in panels[-1]:
             axes.set_xlabel(escape(f"volume of {shorten(area.lower())} (cm³)"))
         for axes in panels[:, 0]:
-            axes.set_ylabel("sum of relevance (SD of the scans)")
+            axes.set_ylabel("sum of relevance (SD over people)")
         handles, names = panels.ravel()[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper right", ncols=2)
         n = points.groupby(["model", "method"]).size().max()
-        note(figure, f"n = {n} test scans; r: Pearson, [95 % interval over people], p by permutation of people.")
+        note(
+            figure,
+            f"n = {n} people, means over their test scans; r: Pearson, [95 % interval over people], p by permutation.",
+        )
     return figure
 
 

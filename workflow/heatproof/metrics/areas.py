@@ -1,7 +1,7 @@
 """Relevance per brain area.
 
-Sums use `bincount`: label maskers of other libraries drop areas that resampling lost and so shift columns, wrap
-labels above 127, and return zero for negative weights.
+Sums use `bincount`: label maskers of other libraries drop areas that resampling lost and so shift columns,
+wrap labels above 127, and return zero for negative weights.
 """
 
 from __future__ import annotations
@@ -92,29 +92,3 @@ def relevance_by_area(
             "density": (sums / np.maximum(counts, 1)).reshape(-1),
         }
     )
-
-
-def gain(sums: np.ndarray, true_positive: np.ndarray, control: np.ndarray) -> np.ndarray:
-    """Return the gain of each area: mean sum over true positives divided by that over controls.
-
-    Parameters
-    ----------
-    sums : ndarray, shape (N, n_areas)
-        Sum of relevance per scan and area; NaN where the scan lacks the area.
-    true_positive, control : ndarray of bool, shape (N,)
-        Which scans are patients found as such, and which are controls.
-
-    Returns
-    -------
-    ndarray, shape (n_areas,)
-        NaN where a group is empty or the controls' mean is zero.
-    """
-
-    def group_mean(rows: np.ndarray) -> np.ndarray:
-        known = ~np.isnan(rows)
-        count = known.sum(axis=0)
-        total = np.where(known, rows, 0).sum(axis=0)
-        return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-
-    patients, controls = group_mean(sums[true_positive]), group_mean(sums[control])
-    return np.divide(patients, controls, out=np.full(patients.shape, np.nan), where=controls != 0)

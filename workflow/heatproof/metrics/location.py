@@ -1,7 +1,7 @@
 """Where relevance lies with respect to the mask, without any truth.
 
-A skull-strip contour can carry a decision (Tinauer et al., 2025), so relevance outside the brain and in a shell
-just inside its edge is reported beside every map.
+A skull-strip contour can carry a decision (Tinauer et al., 2025), so relevance outside the brain and in a
+shell just inside its edge is reported beside every map.
 """
 
 from __future__ import annotations

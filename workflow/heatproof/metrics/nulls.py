@@ -1,11 +1,11 @@
 """Surrogates of a map: the same values, the same spatial autocorrelation, no relation to the brain.
 
 A smooth map overlaps a smooth truth by luck more often than white noise does, so overlap is judged against
-random maps that are as smooth (Alexander-Bloch et al., NeuroImage 2018;178:540; Burt et al., NeuroImage 2020;220:117038).
-Here the map is brought to normal scores, its autocorrelation is estimated inside the mask through the fast Fourier
-transform (pairs with a voxel outside do not count), Gaussian fields with that autocorrelation are drawn, and the
-map's own values are laid out in the order of each field. The autocorrelation is taken to be the same
-everywhere in the mask.
+random maps that are as smooth (Alexander-Bloch et al., NeuroImage 2018;178:540; Burt et al., NeuroImage
+2020;220:117038). The map's autocorrelation is estimated inside the mask through the fast Fourier transform (pairs with
+a voxel outside do not count). Gaussian fields are drawn, and the map's own values are laid out in the order of
+each field; the fields are as smooth as it takes for those values to have the map's autocorrelation. The
+autocorrelation is taken to be the same everywhere in the mask.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from heatproof.metrics.space import RankedMap, Space, average_ranks
+from heatproof.metrics.space import RankedMap, Space
 
 Way = TypeVar("Way", bound=Hashable)
 # Correlations below this are estimation noise; they set how far the field is padded.
 NEGLIGIBLE = 0.05
+# More change nothing in the second decimal, for values as skewed as log-normal ones.
+HERMITE_TERMS = 30
+PROJECTIONS = 15
 
 
 def autocorrelation(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -36,8 +39,8 @@ def autocorrelation(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (2 L_1, 2 L_2, ...)
-        Correlation at each lag in voxels, lag zero first, negative lags at the end as for an FFT; 0 where fewer
-        than a hundredth of the voxels have a partner.
+        Correlation at each lag in voxels, lag zero first, negative lags at the end as for an FFT; 0 where
+        fewer than a hundredth of the voxels have a partner.
     """
     from scipy.fft import irfftn, rfftn
 
@@ -89,48 +92,85 @@ class Surrogates:
 
 def surrogates_of(heatmap: RankedMap, space: Space) -> Surrogates:
     """Return a source of surrogates of a map (see the module's docstring)."""
-    from scipy.fft import fftn, next_fast_len
+    ascending = heatmap.descending[::-1]
+    correlation = _of_scores(autocorrelation(heatmap.values, space.mask), ascending)
+    reach = _reach(correlation, space.mask.shape)
+    kernel = correlation
+    for axis, (length, lag) in enumerate(zip(space.mask.shape, reach, strict=True)):
+        kernel = _within(kernel, axis, length, lag)
+    return Surrogates(ascending, _amplitude(kernel, reach), space.mask)
+
+
+def _of_scores(correlation: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """Return the correlation that a Gaussian field must have for its rank-matched values to have `correlation`.
+
+    A rising function of a Gaussian field with correlation r has correlation ``sum c_k^2 r^k / sum c_k^2``, where
+    the c_k are its Hermite coefficients (Mehler's formula). Heavy tails lower it, so the field must be smoother.
+    """
     from scipy.special import ndtri
 
-    ranks = average_ranks(heatmap.values)
-    scores = ndtri(ranks / (ranks.size + 1))
-    correlation = autocorrelation(scores, space.mask)
-    reach = _reach(correlation, space.mask.shape)
-    shape = tuple(next_fast_len(length + lag) for length, lag in zip(space.mask.shape, reach, strict=True))
-    kernel = correlation
-    for axis, (length, size, lag) in enumerate(zip(space.mask.shape, shape, reach, strict=True)):
-        kernel = _fold_lags(kernel, axis, length, size, lag)
-    # A correlation estimated from one map need not be a valid one; negative power is not.
-    power = np.maximum(fftn(kernel).real, 0).astype(np.float32)
-    return Surrogates(heatmap.descending[::-1], np.sqrt(power), space.mask)
+    n = ascending.size
+    centred = ascending - ascending.mean()
+    scores = ndtri((np.arange(n) + 0.5) / n)
+    before, now = np.ones(n), scores
+    shares = np.zeros(HERMITE_TERMS + 1)
+    for order in range(1, HERMITE_TERMS + 1):
+        shares[order] = (centred * now).mean() ** 2
+        # Hermite polynomials scaled to variance one.
+        before, now = now, (scores * now - np.sqrt(order) * before) / np.sqrt(order + 1)
+    if shares.sum() == 0:
+        return correlation
+    known = np.linspace(-1, 1, 401)
+    reached = np.polynomial.polynomial.polyval(known, shares / shares.sum())
+    return np.interp(correlation, np.maximum.accumulate(reached), known)
 
 
 def _reach(correlation: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return for each axis the lag after which the correlation stays negligible, at most the axis' length."""
+    """Return for each axis the lag after which the correlation stays negligible, at most half the axis' length."""
     reach = []
     for axis, length in enumerate(shape):
         line = correlation[tuple(slice(None) if a == axis else 0 for a in range(len(shape)))]
         small = np.flatnonzero(np.abs(line[:length]) < NEGLIGIBLE)
-        reach.append(int(small[0]) + 1 if small.size else length)
+        reach.append(max(1, min(int(small[0]) if small.size else length, length // 2)))
     return tuple(reach)
 
 
-def _fold_lags(kernel: np.ndarray, axis: int, length: int, size: int, lag: int) -> np.ndarray:
-    """Return the kernel cut to lags below half of `size` along an axis, fading out towards the last lag."""
-    half = min((size - 1) // 2, length - 1)
-    lags = np.concatenate([np.arange(half + 1), np.arange(-half, 0)])
-    # Long lags are estimated from few pairs: a cosine takes them down to zero.
-    end = min(half, 2 * lag)
-    fade = np.where(np.abs(lags) <= end, 0.5 * (1 + np.cos(np.pi * lags / (end + 1))), 0.0)
-    taken = np.take(kernel, lags, axis=axis)
+def _within(kernel: np.ndarray, axis: int, length: int, lag: int) -> np.ndarray:
+    """Return the kernel on a circle that is `length` and twice the reach long, without longer lags."""
+    from scipy.fft import next_fast_len
+
+    size = next_fast_len(length + 2 * lag)
+    lags = np.concatenate([np.arange(2 * lag), np.arange(-2 * lag + 1, 0)])
     form = [1] * kernel.ndim
     form[axis] = -1
-    taken = taken * fade.reshape(form)
+    # Beyond the reach a cosine takes the estimate down to zero.
+    fade = 0.5 * (1 + np.cos(np.pi * np.clip((np.abs(lags) - lag) / lag, 0, 1)))
+    taken = np.take(kernel, lags, axis=axis) * fade.reshape(form)
     padded = np.zeros([*taken.shape[:axis], size, *taken.shape[axis + 1 :]])
-    place = [slice(None)] * kernel.ndim
-    place[axis] = lags % size  # type: ignore[call-overload]
-    padded[tuple(place)] = taken
+    padded[(slice(None),) * axis + (lags % size,)] = taken
     return padded
+
+
+def _amplitude(kernel: np.ndarray, reach: tuple[int, ...]) -> np.ndarray:
+    """Return the square root of the power of fields whose correlation is the kernel, up to its reach.
+
+    A correlation estimated from one map need not be a possible one: some of its power may be negative. Taking that
+    away changes the short lags too, so power and short lags are put right in turns.
+    """
+    from scipy.fft import fftn, irfftn, rfftn
+
+    short = np.ones(kernel.shape, bool)
+    for axis, lag in enumerate(reach):
+        index = np.arange(kernel.shape[axis])
+        form = [1] * kernel.ndim
+        form[axis] = -1
+        short &= (np.minimum(index, kernel.shape[axis] - index) <= lag).reshape(form)
+    wanted = kernel[short]
+    current = kernel.copy()
+    for _ in range(PROJECTIONS):
+        current = irfftn(np.maximum(rfftn(current).real, 0), kernel.shape)
+        current[short] = wanted
+    return np.sqrt(np.maximum(fftn(current).real, 0)).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -191,4 +191,4 @@ def spearman(heatmap: RankedMap, truth: Truth, space: Space | None = None) -> fl
     if _undefined(heatmap, truth) or truth.standard_ranks is None:
         return NAN
     ranks = heatmap.standard_ranks
-    return 0.0 if ranks is None else float(ranks @ truth.standard_ranks)
+    return 0.0 if ranks is None else float((ranks * truth.standard_ranks).sum())

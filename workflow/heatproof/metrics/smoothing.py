@@ -35,9 +35,7 @@ def smooth(maps: np.ndarray, fwhm: float, spacing: Sequence[float]) -> np.ndarra
         If the width is negative or not finite.
     """
     if not np.isfinite(fwhm) or fwhm < 0:
-        raise ConfigError(
-            f"a width of {fwhm} cannot be smoothed with.", field="smoothing_mm", remedy="use 0 or more."
-        )
+        raise ConfigError(f"a width of {fwhm} cannot be smoothed with.", field="smoothing_mm", remedy="use 0 or more.")
     if fwhm == 0:
         return maps
     from scipy.ndimage import gaussian_filter

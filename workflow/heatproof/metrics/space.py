@@ -32,7 +32,7 @@ class Space:
     mask: np.ndarray
     spacing: tuple[float, ...]
     edge: float = 6.0
-    cell: float = 16.0
+    cell: float = 24.0
 
     def __post_init__(self) -> None:
         if len(self.spacing) != self.mask.ndim:
@@ -42,9 +42,7 @@ class Space:
                 remedy="give one step per axis of the mask.",
             )
         if not self.mask.any():
-            raise GeometryError(
-                "the mask holds no voxel.", field="mask", remedy="give a mask that covers the brain."
-            )
+            raise GeometryError("the mask holds no voxel.", field="mask", remedy="give a mask that covers the brain.")
 
     @classmethod
     def of(cls, array: np.ndarray, mask: np.ndarray | None = None) -> Space:
@@ -72,7 +70,7 @@ class Space:
         """
         if array.shape != self.mask.shape:
             raise GeometryError(
-                f"an array of shape {array.shape} cannot be compared inside a mask of shape {self.mask.shape}.",
+                f"an array of shape {array.shape} does not fit a mask of shape {self.mask.shape}.",
                 field="shape",
                 remedy="resample it through its affine first.",
             )
@@ -105,6 +103,12 @@ class Space:
         counts = np.bincount(index)
         centres = np.stack([np.bincount(index, axis) / counts for axis in positions.T], axis=1)
         return index, centres
+
+    @cached_property
+    def cell_distances(self) -> np.ndarray:
+        """Distance between the centres of every two cells, shape (n_cells, n_cells)."""
+        _, centres = self.cells
+        return np.sqrt(((centres[:, None, :] - centres[None, :, :]) ** 2).sum(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -173,11 +177,7 @@ class RankedMap:
     def of(cls, heatmap: np.ndarray, space: Space) -> RankedMap:
         """Return the ranked map of an array, shape (*space,)."""
         values = space.take(heatmap).astype(np.float64)
-        outside = (
-            float(np.abs(heatmap, dtype=np.float64).sum() - np.abs(values).sum())
-            if space.outside_share
-            else 0.0
-        )
+        outside = float(np.abs(heatmap, dtype=np.float64).sum() - np.abs(values).sum()) if space.outside_share else 0.0
         # Rounding may leave a tiny negative remainder.
         return cls(values, np.argsort(-values), outside if np.isnan(outside) else max(outside, 0.0))
 
@@ -239,5 +239,6 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 def standardised(values: np.ndarray) -> np.ndarray | None:
     """Return values centred and scaled to length one, or None where all are equal."""
     centred = values - values.mean()
-    length = float(np.sqrt(centred @ centred))
+    # Summed without BLAS, whose order of adding depends on the number of threads.
+    length = float(np.sqrt((centred * centred).sum()))
     return centred / length if length > 0 else None

@@ -31,31 +31,29 @@ def _network_simplex() -> Callable[..., float]:
     return emd2
 
 
-def move(source: np.ndarray, target: np.ndarray, positions: np.ndarray) -> float:
+def move(source: np.ndarray, target: np.ndarray, distances: np.ndarray) -> float:
     """Return the earth mover's distance between two distributions over the same points.
 
     Parameters
     ----------
     source, target : ndarray, shape (m,)
         Masses, each summing to one.
-    positions : ndarray, shape (m, n_axes)
-        Where the points are.
+    distances : ndarray, shape (m, m)
+        Between the points; a metric.
 
     Returns
     -------
     float
-        Mean Euclidean distance travelled, in the unit of `positions`.
+        Mean distance travelled, in the unit of `distances`.
     """
     # What both have at a point stays there (the distance is a metric), so only the surplus is moved.
     surplus = source - target
-    givers, takers = surplus > 1e-12, surplus < -1e-12
-    if not givers.any() or not takers.any():
+    givers, takers = np.flatnonzero(surplus > 1e-12), np.flatnonzero(surplus < -1e-12)
+    if not givers.size or not takers.size:
         return 0.0
     moved = surplus[givers].sum()
-    give, take = surplus[givers] / moved, -surplus[takers] / -surplus[takers].sum()
-    gaps = positions[givers][:, None, :] - positions[takers][None, :, :]
-    costs = np.sqrt((gaps**2).sum(axis=-1))
-    return float(moved * _network_simplex()(give, take, costs))
+    give, take = surplus[givers] / moved, surplus[takers] / surplus[takers].sum()
+    return float(moved * _network_simplex()(give, take, distances[np.ix_(givers, takers)]))
 
 
 def _uniform_distance(truth: Truth | None, space: Space) -> float:
@@ -71,7 +69,7 @@ def _uniform_distance(truth: Truth | None, space: Space) -> float:
     chance=_uniform_distance,
     larger_is_better=False,
     unit="mm",
-    citation="Rubner et al., IJCV 2000;40:99; solver of Bonneel et al., ACM TOG 2011;30:158; chance = uniform map",
+    citation="Rubner et al., IJCV 2000;40:99; solver: Bonneel et al., ACM TOG 2011;30:158; chance: uniform map",
 )
 def earth_movers_distance(heatmap: RankedMap, truth: Truth, space: Space) -> float:
     """Return the distance over which the map's positive mass must travel to spread like the truth's strength.
@@ -82,7 +80,7 @@ def earth_movers_distance(heatmap: RankedMap, truth: Truth, space: Space) -> flo
     strength = np.where(truth.inside, truth.strength, 0.0)
     if not heatmap.valid or strength.sum() <= 0:
         return float("nan")
-    index, centres = space.cells
-    source = np.bincount(index, heatmap.mass, minlength=len(centres))
-    target = np.bincount(index, strength / strength.sum(), minlength=len(centres))
-    return move(source, target, centres)
+    index, _ = space.cells
+    source = np.bincount(index, heatmap.mass)
+    target = np.bincount(index, strength / strength.sum())
+    return move(source, target, space.cell_distances)

@@ -16,8 +16,6 @@ from torch import nn
 from heatproof.errors import ConfigError
 from heatproof.models.registry import register
 
-PLAIN_RELU = ("relu", {"inplace": False})
-
 
 @register("resnet", "He et al. (2016). CVPR 770-778; Hara et al. (2018). CVPR 6546-6555; MONAI")
 def resnet(
@@ -58,7 +56,6 @@ def resnet(
         conv1_t_size=stem_kernel,
         conv1_t_stride=stem_stride,
         num_classes=n_classes,
-        act=PLAIN_RELU,
     )
     return traceable(network)
 
@@ -111,7 +108,6 @@ def densenet(
         growth_rate=growth,
         block_config=tuple(layers),
         dropout_prob=dropout,
-        act=PLAIN_RELU,
     )
     return traceable(network)
 
@@ -132,6 +128,9 @@ def traceable(network: nn.Module) -> torch.fx.GraphModule:
                 flat = graph.call_module(_add_module(traced, "flatten", nn.Flatten()), (node.args[0],))
             node.replace_all_uses_with(flat)
             graph.erase_node(node)
+    for module in traced.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
     graph.eliminate_dead_code()
     graph.lint()
     traced.recompile()

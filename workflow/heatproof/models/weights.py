@@ -38,9 +38,7 @@ class LoadedModel(NamedTuple):
     sha256: str
 
 
-def save_weights(
-    module: nn.Module, path: str | Path, spec: NetworkSpec, metadata: dict[str, Any] | None = None
-) -> str:
+def save_weights(module: nn.Module, path: str | Path, spec: NetworkSpec, metadata: dict[str, Any] | None = None) -> str:
     """Write the weights of a network as safetensors and return the file's SHA-256.
 
     Parameters
@@ -118,8 +116,7 @@ def write_tensors(tensors: dict[str, Tensor], path: str | Path, described: dict[
 
     # clone() breaks shared storage, which the format refuses.
     plain = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     with atomic(path) as temporary:
         save_file(plain, temporary, metadata={METADATA_KEY: json.dumps(described, sort_keys=True)})

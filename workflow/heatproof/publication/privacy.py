@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 HIDDEN = "[path]"
-# A drive letter, a home mark or a root, then at least one folder: /data/x, ~/x, C:\x. Not "and/or", "1/2" or a web address.
+# A drive letter, a home mark or a root, then at least one name: /data/x, ~/x, C:\x.
+# Not "and/or", "1/2" or a web address.
 _PATH = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:;,'\"<>|]+[/\\])*[^\s/\\:;,'\"<>|]+")
 
 

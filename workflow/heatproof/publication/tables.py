@@ -13,7 +13,8 @@ from heatproof.publication.recipes import compare_recipes
 from heatproof.publication.verdicts import beats_prior
 
 TABLES = (
-    "ranking", "comparisons", "rank_stability", "performance", "area_relevance", "gain", "volume_relevance", "nulls", "recipes",
+    "ranking", "comparisons", "rank_stability", "rank_summary", "concordance", "performance", "area_relevance", "gain",
+    "volume_relevance", "nulls", "recipes",
     "residuals", "exclusions",
 )  # fmt: skip
 RESIDUAL = "completeness_residual"
@@ -59,14 +60,17 @@ def build_tables(collected: Collected, *, seed: int, n_bootstrap: int = 1000) ->
     """
     from heatproof import statistics
 
-    resampling = {"seed": seed, "n_bootstrap": n_bootstrap}
+    resampling: dict[str, Any] = {"seed": seed, "n_bootstrap": n_bootstrap}
     scored = collected.scores[~collected.scores["metric"].isin(UNSCORED)]
     ranking = with_verdicts(statistics.ranking(scored, collected.nulls, **resampling))
+    stability = statistics.rank_stability(scored)
     performance = statistics.performance(collected.predictions, **resampling)
     return {
         "ranking": ranking,
         "comparisons": statistics.comparisons(scored, **resampling),
-        "rank_stability": statistics.rank_stability(scored),
+        "rank_stability": stability,
+        "rank_summary": statistics.rank_summary(stability),
+        "concordance": statistics.concordance(stability),
         "performance": performance,
         "area_relevance": statistics.area_relevance(collected.areas),
         "gain": statistics.gain(collected.areas, **resampling),

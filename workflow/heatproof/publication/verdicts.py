@@ -10,8 +10,8 @@ ALPHA = 0.05
 def beats_prior(difference_low: float, difference_high: float, p_holm: float) -> str:
     """Decide whether a method beats the anatomical prior.
 
-    The difference is paired by person: score of the method minus score of the prior, oriented so that positive is better for
-    the method.
+    The difference is paired by person: score of the method minus score of the prior, oriented so that
+    positive is better for the method.
 
     Parameters
     ----------

@@ -23,9 +23,7 @@ class CollectFiles:
     nulls: Path
 
 
-def collect(
-    scores: Sequence[Path], areas: Sequence[Path], nulls: Sequence[Path], outputs: CollectFiles
-) -> None:
+def collect(scores: Sequence[Path], areas: Sequence[Path], nulls: Sequence[Path], outputs: CollectFiles) -> None:
     """Join the tables of all jobs.
 
     Parameters
@@ -51,7 +49,7 @@ def collect(
 def _joined(paths: Sequence[Path]) -> pd.DataFrame:
     import pandas as pd
 
-    frames = []
+    frames: list[pd.DataFrame] = []
     for path in sorted(paths):
         frame = pd.read_parquet(path)
         if frames and list(frame.columns) != list(frames[0].columns):

@@ -88,9 +88,7 @@ def plot(inputs: PlotInputs, figures: Mapping[str, Iterable[Path]]) -> None:
     study = _Study(inputs)
     for name, paths in figures.items():
         if name not in FIGURES:
-            raise HeatproofError(
-                "there is no such figure.", field=name, remedy=f"choose among {', '.join(FIGURES)}."
-            )
+            raise HeatproofError("there is no such figure.", field=name, remedy=f"choose among {', '.join(FIGURES)}.")
         save(DRAWN[name](study), paths)
 
 
@@ -208,14 +206,14 @@ def _volume_relevance(study: _Study) -> Figure:
         return draw_volume_relevance(pd.DataFrame(), table, [], "")
     rows = table[table["name"] == chosen]
     volumes = read_table(study.inputs.volumes)
-    target = read_table(study.inputs.participants, ("scan_id", "target"))[["scan_id", "target"]]
+    people = read_table(study.inputs.participants, ("scan_id", "participant_id", "target"))
     areas = study.areas[study.areas["area"].isin(rows["area"].unique())]
     points = areas[["model", "method", "seed", "scan_id", "area", "sum"]].merge(
         volumes[["scan_id", "area", "volume_mm3"]], on=["scan_id", "area"]
     )
-    points = points.merge(target, on="scan_id")
-    keys = ["model", "method", "scan_id", "target"]
-    # Seeds explain the same scan: their mean is one point.
+    points = points.merge(people[["scan_id", "participant_id", "target"]], on="scan_id")
+    keys = ["model", "method", "participant_id", "target"]
+    # Rescans and seeds are no further people: their mean is one point, as in the table.
     points = points.groupby(keys, as_index=False)[["volume_mm3", "sum"]].mean()
     return draw_volume_relevance(points, rows, study.compared, chosen)
 
@@ -225,11 +223,6 @@ def _area_to_show(table: pd.DataFrame) -> str:
     names = table["name"].drop_duplicates().tolist() if len(table) else []
     hippocampi = [name for name in names if "hippocamp" in name.lower() and "para" not in name.lower()]
     return next(iter(hippocampi or names), "")
-
-
-def _area_relevance(study: _Study) -> pd.DataFrame:
-    table = study.table("area_relevance")
-    return table[table["diagnosis"] == "all"] if "diagnosis" in table else table
 
 
 def _fingerprints(study: _Study) -> Figure:
@@ -242,10 +235,8 @@ DRAWN: dict[str, Callable[[_Study], Figure]] = {
     "ranking": lambda s: draw_ranking(s.table("ranking"), list(s.inputs.models), s.inputs.metric),
     "mean_maps": _mean_maps,
     "dice_curves": _dice_curves,
-    "smoothing": lambda s: draw_smoothing(
-        s.table("ranking"), list(s.inputs.models), s.controls, s.inputs.metric
-    ),
-    "areas": lambda s: draw_areas(_area_relevance(s), s.compared),
+    "smoothing": lambda s: draw_smoothing(s.table("ranking"), s.pairs, s.controls, s.inputs.metric),
+    "areas": lambda s: draw_areas(s.table("area_relevance"), s.compared),
     "gain": lambda s: draw_gain(s.table("gain"), s.compared),
     "volume_relevance": _volume_relevance,
     "fingerprints": _fingerprints,
@@ -253,9 +244,7 @@ DRAWN: dict[str, Callable[[_Study], Figure]] = {
     "training": lambda s: draw_training(
         read_runs(s.inputs.histories, s.inputs.models, s.inputs.study), list(s.inputs.models)
     ),
-    "performance": lambda s: draw_performance(
-        s.predictions, s.table("performance"), list(s.inputs.models)
-    ),
+    "performance": lambda s: draw_performance(s.predictions, s.table("performance"), list(s.inputs.models)),
     "nulls": lambda s: draw_nulls(s.table("nulls"), s.pairs, sorted(s.controls)),
-    "recipes": lambda s: draw_recipes(s.table("recipes"), s.controls),
+    "recipes": lambda s: draw_recipes(s.table("recipes"), [method for _, method in s.pairs], s.controls),
 }

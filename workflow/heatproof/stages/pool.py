@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 Means = dict[str, tuple[np.ndarray, np.ndarray]]
 NULL_COLUMNS = (
-    "study", "model", "recipe", "method", "truth", "population", "rectify", "metric", "smoothing_mm", "observed", "null",
-    "null_mean", "null_sd", "null_95", "p_value", "n_surrogates",
+    "study", "model", "recipe", "method", "truth", "population", "rectify", "metric", "smoothing_mm",
+    "observed", "null", "null_mean", "null_sd", "null_95", "p_value", "n_surrogates",
 )  # fmt: skip
 
 
@@ -76,8 +76,8 @@ def pool(
     origin : Origin
         Study, model, recipe and method.
     outputs : PoolFiles
-        ``group.h5`` (``maps/{population}/{rectify}`` and ``curves/{truth}/{population}/{rectify}``, the latter
-        thresholds and Dice of the unsmoothed map), ``scores.parquet``, ``nulls.parquet``, and a folder of
+        ``group.h5`` (``maps/{population}/{rectify}``, and thresholds and Dice of the unsmoothed map in
+        ``curves/{truth}/{population}/{rectify}``), ``scores.parquet``, ``nulls.parquet``, and a folder of
         ``{population}_{rectify}.nii.gz``.
     seed : int
         Root seed of the study.
@@ -206,11 +206,7 @@ def _null_places(
     random: np.random.Generator,
 ) -> dict[tuple[str, str], Any]:
     """Return for each truth and metric the place of a map among n surrogates."""
-    ways = {
-        (truth, name): partial(judge.value, name, truth=known)
-        for truth, known in truths.items()
-        for name in names
-    }
+    ways = {(truth, name): partial(judge.value, name, truth=known) for truth, known in truths.items() for name in names}
     if not ranked.valid:
         return {way: compare(float("nan"), np.empty(0)) for way in ways}
     drawn = null_scores(ranked, judge.space, ways, n, random)

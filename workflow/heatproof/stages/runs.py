@@ -73,5 +73,27 @@ def read_text_table(path: Path) -> pd.DataFrame:
 
 
 TEXT_COLUMNS = frozenset(
-    ["model", "recipe", "level", "truth", "metric", "method", "population", "rectify", "name", "field", "reason", "action", "panel", "check", "detail", "part", "beats_prior", "diagnosis", "method_a", "method_b", "as_published_model"]
+    [
+        "model",
+        "recipe",
+        "level",
+        "truth",
+        "metric",
+        "method",
+        "population",
+        "rectify",
+        "name",
+        "field",
+        "reason",
+        "action",
+        "panel",
+        "check",
+        "detail",
+        "part",
+        "beats_prior",
+        "diagnosis",
+        "method_a",
+        "method_b",
+        "as_published_model",
+    ]
 )

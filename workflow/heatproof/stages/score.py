@@ -29,6 +29,11 @@ from heatproof.stages.scoring import (
 if TYPE_CHECKING:
     import pandas as pd
 
+AREA_COLUMNS = (
+    "scan_id", "participant_id", "diagnosis", "target", "predicted", "area", "name", "n_voxels", "volume_mm3", "sum",
+    "density",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class ScoreFiles:
@@ -205,8 +210,7 @@ class _Job:
         """Return relevance per scan and area with the names of scans, people and areas."""
         import pandas as pd
 
-        columns = [*origin.columns(), "scan_id", "participant_id", "diagnosis", "target", "predicted", "area", "name",
-                   "n_voxels", "volume_mm3", "sum", "density"]  # fmt: skip
+        columns = [*origin.columns(), *AREA_COLUMNS]
         if not self._areas:
             return pd.DataFrame(columns=columns)
         table = pd.concat(self._areas, ignore_index=True).rename(columns={"scan": "scan_id"})
@@ -244,9 +248,7 @@ def mean_map_rows(
             scores = judge.against_truths(ranked, truths)
             if width == 0:
                 scores += judge.against_mask(ranked)
-            rows += score_rows(
-                scores, level=level, population=population, rectify=rectify, smoothing_mm=width
-            )
+            rows += score_rows(scores, level=level, population=population, rectify=rectify, smoothing_mm=width)
     return rows
 
 

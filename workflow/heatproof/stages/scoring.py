@@ -69,9 +69,7 @@ def score_rows(
         "rectify": rectify,
         "smoothing_mm": float(smoothing_mm),
     }
-    return [
-        {**shared, "truth": s.truth, "metric": s.metric, "value": s.value, "chance": s.chance} for s in scores
-    ]
+    return [{**shared, "truth": s.truth, "metric": s.metric, "value": s.value, "chance": s.chance} for s in scores]
 
 
 def score_table(rows: list[dict[str, Any]], origin: Origin) -> pd.DataFrame:
@@ -101,8 +99,7 @@ def read_group_truths(paths: Mapping[str, Path], space: Space, grid: Grid) -> di
         here = Grid(grid.shape, affine=None if known else grid.affine, spacing=grid.spacing, units=grid.units)
         if not here.matches(there):
             raise GeometryError(
-                f"the truth lies on a grid of shape {mask.shape}, the cohort on {grid.shape}, "
-                "or their affines differ.",
+                f"the truth lies on a grid of shape {mask.shape}, the cohort on {grid.shape}, or their affines differ.",
                 file=path,
                 field=name,
                 remedy="delete the file; rule 'truth' builds it on the grid of the cohort.",

@@ -74,7 +74,8 @@ def split(
     found = audit(table, planned)
     # Written before the check: the log then names a table that can be read while the job is still there.
     write_table(planned, folds)
-    write_table(found.assign(passed=found["passed"].map({True: "true", False: "false"})), leakage)
+    words = found["passed"].map({True: "true", False: "false"})
+    write_table(found.assign(passed=words, detail=found["detail"].replace("", None)), leakage)
     raise_on_leak(found)
 
 

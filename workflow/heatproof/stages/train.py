@@ -14,10 +14,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from heatproof.cohorts.folders import inside
 from heatproof.cohorts.store import Cohort
 from heatproof.files import sha256_of, write_table
 from heatproof.leakage import PARTS, check_parts
 from heatproof.models import NETWORKS, NetworkSpec, load_foreign_weights, save_weights
+from heatproof.provenance import source_digest
 from heatproof.randomness import integer_seed
 from heatproof.training import FoldParts, ScanLoader, Trainer, TrainingSettings, read_fold
 from heatproof.training.checkpoint import fingerprint
@@ -112,7 +114,7 @@ def train(
     checkpoint : Path
         Written after every epoch, used when the same training is started again, removed at its end.
     root : Path
-        Folder to which a relative ``initial_weights`` belongs.
+        Folder inside which ``initial_weights`` must lie.
     threads : int
         CPU threads; results are reproducible for the same number.
 
@@ -123,7 +125,8 @@ def train(
         scan that is not its own.
     """
     torch.set_num_threads(threads)
-    keep_freed_memory()
+    if job.settings.keep_memory:
+        keep_freed_memory()
     use_arithmetic(job.settings.precision)
     with Cohort(cohort) as opened:
         participants = opened.participants
@@ -137,12 +140,15 @@ def train(
         if is_svm:
             fitted = _fit_svm(job, loader, parts, targets, participants, opened.mask, room)
         else:
+            named = job.entry.get("initial_weights")
+            initial = inside(root, named, field="initial_weights") if named else None
             digest = fingerprint(
                 cohort=sha256_of(cohort), parts=asdict(parts), targets=targets, spec=spec.as_dict(),
                 settings=asdict(job.settings), seed=job.seed_for("loop"), intensity=job.entry["intensity"],
-                threads=threads,
+                threads=threads, code=source_digest(__name__), torch=torch.__version__,
+                initial=sha256_of(initial) if initial else None,
             )  # fmt: skip
-            fitted = _fit_network(job, loader, parts, targets, spec, root, checkpoint, digest)
+            fitted = _fit_network(job, loader, parts, targets, spec, initial, checkpoint, digest)
         logits = {
             part: predict_logits(fitted.network, loader, getattr(parts, part), job.settings.batch_size, part)
             for part in PARTS
@@ -188,14 +194,13 @@ def _fit_network(
     parts: FoldParts,
     targets: dict[str, int],
     spec: NetworkSpec,
-    root: Path,
+    initial: Path | None,
     checkpoint: Path,
     digest: str,
 ) -> _Fitted:
     network = spec.build(job.seed_for("initial weights"))
-    initial = job.entry.get("initial_weights")
     if initial:
-        load_foreign_weights(network, root / initial)
+        load_foreign_weights(network, initial)
     trainer = Trainer(network, loader, parts, targets, job.settings, job.seed_for("loop"))
     fitted = trainer.fit(checkpoint, digest)
     facts = {"best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}

@@ -5,8 +5,9 @@ scans, folds and seeds.
 """
 
 from heatproof.statistics.anatomy import area_relevance, gain, volume_relevance
+from heatproof.statistics.comparisons import comparisons
 from heatproof.statistics.performance import performance, reliability
-from heatproof.statistics.ranking import comparisons, ranking
+from heatproof.statistics.ranking import ranking
 from heatproof.statistics.stability import concordance, rank_stability, rank_summary
 
 __all__ = [

@@ -28,6 +28,11 @@ def orientation(metric: str) -> float:
     return -1.0 if metric in SMALLER_IS_BETTER else 1.0
 
 
+def without_level(key: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what identifies a condition apart from its level, to find the leave-one-out values of a group map."""
+    return tuple(value for name, value in key.items() if name != "level")
+
+
 @dataclass(frozen=True)
 class Condition:
     """All that is compared at once.
@@ -97,7 +102,7 @@ def conditions(scores: pd.DataFrame, always: Collection[str] = ()) -> Iterator[C
     units = ["fold", "seed", "scan_id", "participant_id"]
     columns = [*KEYS, *units, "method", "value"]
     for key, part in scores[columns].groupby(list(KEYS), sort=True, observed=True):
-        table = part.pivot_table(index=units, columns="method", values="value", dropna=False, observed=True)
+        table = part.set_index([*units, "method"])["value"].unstack("method")
         finite = np.isfinite(table.to_numpy(dtype=float))
         # A method without any score cannot be compared; it must not take the others' units with it.
         usable = finite.any(axis=0)

@@ -142,11 +142,14 @@ def sign_flip_test(differences: np.ndarray, seed: int, n_permutations: int) -> n
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return p values adjusted by Holm's step-down method; NaN stays NaN and does not count."""
-    adjusted = np.full(len(p_values), np.nan)
-    known = ~np.isnan(p_values)
-    if known.any():
-        from statsmodels.stats.multitest import multipletests
+    """Return p values adjusted by Holm's step-down method; NaN stays NaN and does not count.
 
-        adjusted[known] = multipletests(p_values[known], method="holm")[1]
+    Equal to statsmodels' ``multipletests(method="holm")``, which collects garbage on every call (0.1 s, times
+    every condition of a study).
+    """
+    adjusted = np.full(len(p_values), np.nan)
+    known = np.flatnonzero(~np.isnan(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    factors = np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
     return adjusted

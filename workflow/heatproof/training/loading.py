@@ -130,9 +130,7 @@ class ScanLoader:
         try:
             values = normalise(stored, self._cohort.mask, self._intensity)
         except IntakeError as error:
-            raise IntakeError(
-                error.problem, file=f"scan {scan_id}", field=error.field, remedy=error.remedy
-            ) from error
+            raise IntakeError(error.problem, file=f"scan {scan_id}", field=error.field, remedy=error.remedy) from error
         tensor = torch.from_numpy(values)
         if tensor.nbytes <= self._room:
             self._room -= tensor.nbytes

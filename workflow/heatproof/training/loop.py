@@ -162,10 +162,7 @@ class Trainer:
         """Return the mean loss over the training scans of one pass."""
         order = generator(self.seed, "order", epoch).permutation(len(self.parts.train))
         # Cut evenly: a last batch of one scan would spoil the batch statistics.
-        chunks = [
-            [self.parts.train[index] for index in chunk]
-            for chunk in np.array_split(order, self.steps_per_epoch)
-        ]
+        chunks = [[self.parts.train[index] for index in chunk] for chunk in np.array_split(order, self.steps_per_epoch)]
         self.network.train()
         total = 0.0
         with _own_random_state(integer_seed(self.seed, "dropout", epoch), self.device):

@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
 
     A convolution's intermediate results take hundreds of megabytes that glibc otherwise returns to the kernel
     after every layer; the kernel then zeroes each page again. Keeping them halves the time of a training step
-    on a fine grid. Values do not change. Other C libraries are left alone.
+    on a fine grid, for up to twice the peak memory. Values do not change. Other C libraries are left alone.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

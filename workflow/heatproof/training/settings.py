@@ -58,6 +58,8 @@ class TrainingSettings:
         Memory for scans kept between epochs; the others are read again.
     device : {"auto", "cpu", "cuda"}
         Where to train; ``auto`` takes a GPU where there is one.
+    keep_memory : bool
+        Keep freed memory in the process (see `heatproof.training.memory`).
     """
 
     epochs: int = 200
@@ -77,6 +79,7 @@ class TrainingSettings:
     memory_format: str = "auto"
     cache_megabytes: int = 1024
     device: str = "auto"
+    keep_memory: bool = True
 
     def __post_init__(self) -> None:
         for key, allowed in CHOICES.items():
@@ -94,9 +97,7 @@ class TrainingSettings:
             )
 
     @classmethod
-    def from_config(
-        cls, study: Mapping[str, Any], model: Mapping[str, Any] | None = None
-    ) -> TrainingSettings:
+    def from_config(cls, study: Mapping[str, Any], model: Mapping[str, Any] | None = None) -> TrainingSettings:
         """Return the study's training section with the model's own keys laid over it.
 
         Raises

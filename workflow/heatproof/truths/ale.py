@@ -50,6 +50,18 @@ class AleResult:
     description: str
 
 
+def template_grid() -> Grid:
+    """Return the grid on which the analysis runs: MNI152 (NLin6Asym) at 2 mm."""
+    return _template()[1]
+
+
+def _template() -> tuple[Any, Grid]:
+    from nimare.utils import get_template
+
+    brain = get_template(TEMPLATE, mask="brain")
+    return brain, Grid(brain.shape, brain.affine)
+
+
 def run_ale(
     experiments: Sequence[Experiment],
     *,
@@ -77,10 +89,8 @@ def run_ale(
     from nimare.correct import FWECorrector
     from nimare.meta.cbma import ALE
     from nimare.nimads import Studyset
-    from nimare.utils import get_template
 
-    brain = get_template(TEMPLATE, mask="brain")
-    grid = Grid(brain.shape, brain.affine)
+    brain, grid = _template()
     inside = np.asarray(brain.dataobj) > 0
     estimator = ALE(mask=brain, null_method="approximate", n_cores=n_cores, random_state=seed)
     fitted = estimator.fit(Studyset(_studyset(experiments), target=TEMPLATE))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from heatproof.errors import ConfigError, TruthError
+from heatproof.errors import ConfigError, GeometryError, TruthError
 from heatproof.geometry import Grid
 from heatproof.truths.store import Context, Truth
 from heatproof.truths.volumes import onto, read_volume
@@ -48,6 +48,12 @@ def anatomical_prior(
     GeometryError
         If the grid has no world coordinates.
     """
+    if grid.affine is None:
+        raise GeometryError(
+            "the anatomical prior lies in millimetres of MNI space, and the grid has none.",
+            field="anatomical_prior",
+            remedy="use this control with volumes only.",
+        )
     world = grid.coordinates()
     nearest = np.full(grid.shape, np.inf)
     for centre in centres_mm:

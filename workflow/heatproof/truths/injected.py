@@ -152,9 +152,7 @@ def contraction_velocity(
     return np.stack([-slope * factor for slope, factor in zip(slopes, scale, strict=True)]).astype(np.float32)
 
 
-def lose_tissue(
-    intensity: np.ndarray, grey_matter: np.ndarray, share: np.ndarray | float, fluid: float
-) -> np.ndarray:
+def lose_tissue(intensity: np.ndarray, grey_matter: np.ndarray, share: np.ndarray | float, fluid: float) -> np.ndarray:
     """Return intensities after a share of the grey matter has been replaced by fluid.
 
     Parameters

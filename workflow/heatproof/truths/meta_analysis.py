@@ -14,12 +14,12 @@ import numpy as np
 
 from heatproof.errors import ConfigError, TruthError
 from heatproof.randomness import integer_seed
-from heatproof.truths.ale import AleResult, run_ale
+from heatproof.truths.ale import AleResult, run_ale, template_grid
 from heatproof.truths.foci import MNI, Experiment, in_mni
 from heatproof.truths.foci_tables import read_tables
 from heatproof.truths.sleuth import read_sleuth, write_sleuth
 from heatproof.truths.store import STUDY_COLUMNS, Context, Truth
-from heatproof.truths.volumes import onto
+from heatproof.truths.volumes import onto, require_overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +116,8 @@ def analyse(
     ------
     TruthError
         If no study is left, or no cluster survives.
+    GeometryError
+        If the cohort's grid does not lie in MNI space.
     """
     groups = _organise(experiments, str(spec.get("organise_by", "study")))
     out = [Study(one, 1, one.space, EXCLUDED, one.note) for one in left_out]
@@ -123,6 +125,8 @@ def analyse(
     taken = [study.experiment for study in studies if study.status != EXCLUDED]
     if not taken:
         raise TruthError("no study is left.", field=f"truths.{context.name}", remedy="exclude fewer studies.")
+    # Before the analysis, which takes minutes, and not after it.
+    require_overlap(template_grid(), context.grid, field=f"truths.{context.name}")
     result = run_ale(
         taken,
         n_iterations=int(spec.get("n_iterations", 1000)),

@@ -87,6 +87,18 @@ def onto(
     GeometryError
         If the target has no world coordinates, or no voxel of it lies inside the source.
     """
+    require_overlap(source, target, file=file, field=field)
+    return resample(values, source, target, order=order)
+
+
+def require_overlap(source: Grid, target: Grid, *, file: object = None, field: str | None = None) -> None:
+    """Raise unless some voxel of the cohort's grid lies inside the source.
+
+    Raises
+    ------
+    GeometryError
+        If the target has no world coordinates, or no voxel of it lies inside the source.
+    """
     if target.affine is None:
         raise GeometryError(
             "the cohort's grid has no world coordinates, so a map in MNI space cannot be brought to it.",
@@ -103,4 +115,3 @@ def onto(
             field=field,
             remedy="bring the volume into the space of the cohort (MNI).",
         )
-    return resample(values, source, target, order=order)

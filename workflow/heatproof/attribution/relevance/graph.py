@@ -10,9 +10,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from ..linear_maps import Convolution, Dense
 from ..tracing import traced
 from .layers import Layer, Linear, Normalisation, PassThrough, Reshape
-from .maps import Convolution, Dense
 from .resolve import is_plain_value, is_reshape, node_layer, refusal
 from .rules import Rule
 
@@ -44,9 +44,7 @@ class Network:
         self.graph = traced(self.model)
         inputs = [node for node in self.graph.nodes if node.op == "placeholder"]
         if len(inputs) != 1:
-            raise refusal(
-                f"The network takes {len(inputs)} inputs.", type(self.model).__name__, "It must take one."
-            )
+            raise refusal(f"The network takes {len(inputs)} inputs.", type(self.model).__name__, "It must take one.")
         (self.scan,) = inputs
         for node in self.graph.nodes:
             if node.op in ("placeholder", "output") or is_plain_value(node):
@@ -68,9 +66,7 @@ class Network:
             assert isinstance(before, Linear)
             self.layers[source] = before.folded(layer.scaling)
             return Folded()
-        rectifies = isinstance(layer, PassThrough) and (
-            layer.function is torch.relu or type(layer.function) is nn.ReLU
-        )
+        rectifies = isinstance(layer, PassThrough) and (layer.function is torch.relu or type(layer.function) is nn.ReLU)
         return PassThrough(functional.relu_) if rectifies and before.makes_new_tensor else layer
 
     def forward(self, scans: torch.Tensor) -> tuple[torch.Tensor, dict[fx.Node, Any]]:
@@ -114,9 +110,7 @@ class Network:
         (source,) = node.all_input_nodes
         value = values[source]
         if node.args[0] is not source or not isinstance(value, torch.Tensor):
-            raise refusal(
-                "The network returns more than one tensor.", type(self.model).__name__, "Return the logits."
-            )
+            raise refusal("The network returns more than one tensor.", type(self.model).__name__, "Return the logits.")
         return value
 
     def backward(
@@ -140,9 +134,7 @@ class Network:
             for source, part in zip(sources, parts, strict=True):
                 arriving[source] = part if source not in arriving else arriving[source] + part
         if self.scan not in arriving:
-            raise refusal(
-                "The output does not depend on the input.", type(self.model).__name__, "Check the network."
-            )
+            raise refusal("The output does not depend on the input.", type(self.model).__name__, "Check the network.")
         return arriving[self.scan]
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from ...errors import UnsupportedModelError
-from .maps import Convolution, Dense, Scaling, Sum
+from ..linear_maps import Convolution, Dense, Scaling, Sum
 from .rules import LinearMap, Rule
 
 Saved = object

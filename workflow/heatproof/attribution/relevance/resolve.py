@@ -10,8 +10,8 @@ from torch import fx, nn
 from torch.nn import functional
 
 from ...errors import UnsupportedModelError
+from ..linear_maps import Average, Convolution, Dense, Scaling
 from .layers import Addition, Concatenation, Layer, Linear, MaxPool, Normalisation, PassThrough, Reshape
-from .maps import Average, Convolution, Dense, Scaling
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 ADAPTIVE_AVERAGES = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
@@ -61,9 +61,7 @@ def scaling_of(layer: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, name: st
         It keeps no running statistics, so a scan's output depends on the rest of its batch.
     """
     if layer.running_mean is None or layer.running_var is None:
-        raise refusal(
-            "The batch normalisation keeps no running statistics.", name, "Use track_running_stats=True."
-        )
+        raise refusal("The batch normalisation keeps no running statistics.", name, "Use track_running_stats=True.")
     scale = (layer.running_var + layer.eps).rsqrt()
     scale = scale if layer.weight is None else scale * layer.weight
     shift = -layer.running_mean * scale
@@ -121,9 +119,7 @@ def function_layer(node: fx.Node) -> Layer | None:
     """Return what stands for a function call, or None."""
     target: Callable[..., object] = node.target  # type: ignore[assignment]
     if target in ADDITIONS:
-        plain = (
-            len(node.args) == 2 and all(isinstance(each, fx.Node) for each in node.args) and not node.kwargs
-        )
+        plain = len(node.args) == 2 and all(isinstance(each, fx.Node) for each in node.args) and not node.kwargs
         return Addition() if plain else None
     if target is torch.cat:
         axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)

@@ -1,4 +1,4 @@
-"""The linear layers as `LinearMap`: dense, convolution, average pooling."""
+"""The linear layers as maps that can be applied and transposed: dense, convolution, average, sum, scaling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ...errors import UnsupportedModelError
+from ..errors import UnsupportedModelError
 
 CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
@@ -96,9 +96,7 @@ class Convolution:
         padding = self.margins[::-2] if self.is_plain else [0] * self.n_axes
         if not self.is_plain:
             values = functional.pad(values, self.margins, mode=self.mode)
-        return CONVOLVE[self.n_axes](
-            fast_order(values), weight, None, self.stride, padding, self.dilation, self.groups
-        )
+        return CONVOLVE[self.n_axes](fast_order(values), weight, None, self.stride, padding, self.dilation, self.groups)
 
     def transpose(self, outputs: torch.Tensor, weight: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """Return the transposed convolution, in the shape of `like`."""

@@ -1,0 +1,279 @@
+"""What `attribute` promises for every method: an untouched network, no effect of batches, named errors."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from attribution.networks import SIZE, convolutional, scans
+from heatproof.attribution import METHODS, attribute, attribute_with_residual, required_context
+from heatproof.attribution.batches import in_batches
+from heatproof.errors import ConfigError, HeatproofError, UnsupportedModelError
+
+ROOT = Path(__file__).resolve().parents[2]
+NETWORK_METHODS = [name for name in METHODS if not name.startswith("svm")]
+
+
+class Line(nn.Module):
+    """A linear classifier with weights and pattern as arrays, as `heatproof.models` builds it."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        stream = torch.Generator().manual_seed(5)
+        self.register_buffer("weight", torch.randn(shape, generator=stream, dtype=torch.float64))
+        self.register_buffer("pattern", torch.randn(shape, generator=stream, dtype=torch.float64))
+
+    def forward(self, x):
+        decision = (x * self.weight).flatten(1).sum(1)
+        return torch.stack([-decision / 2, decision / 2], 1)
+
+
+def model_for(name: str, n_axes: int) -> nn.Module:
+    return Line((2, *SIZE[n_axes])) if name.startswith("svm") else convolutional(n_axes, inplace=True)
+
+
+def arguments(name: str, n_axes: int) -> dict:
+    parameters = {"inner": "lrp", "inner_parameters": {"beta": 0.25}} if "inner" in METHODS[name].parameters else {}
+    if "n_steps" in METHODS[name].parameters:
+        parameters["n_steps"] = 7
+    prior = torch.rand(SIZE[n_axes], generator=torch.Generator().manual_seed(2))
+    return parameters | {"prior": prior, "permuted": convolutional(n_axes), "control_mean": None}
+
+
+def draw(name: str, n_axes: int = 2, **more):
+    keys = {"scan_keys": [f"sub-{number}" for number in range(5)]}
+    inputs, target = scans(n_axes, 5), torch.tensor([0, 1, 1, 0, 1])
+    return attribute_with_residual(
+        name, model_for(name, n_axes), inputs, target, **(keys | arguments(name, n_axes) | more)
+    )
+
+
+def test_every_method_of_this_issue_is_registered_with_cost_and_citation():
+    expected = {
+        *(
+            "saliency",
+            "input_x_gradient",
+            "guided_backprop",
+            "gradcam",
+            "guided_gradcam",
+            "integrated_gradients",
+        ),
+        *("lrp", "svm_weights", "svm_pattern", "random_noise", "smooth_noise", "input_magnitude", "edges"),
+        *("anatomical_prior", "untrained", "label_permuted"),
+    }
+    assert expected <= set(METHODS)
+    controls = {name for name, method in METHODS.items() if method.is_control}
+    assert controls >= {name for name in expected if METHODS[name].family == "controls"}
+    for method in METHODS.values():
+        assert method.cost and method.citation and method.function.__doc__
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 3])
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_maps_lie_on_the_grid_of_the_scans_in_any_dimension(name, n_axes):
+    maps = draw(name, n_axes).maps
+    channels = 1 if name == "gradcam" else 2
+    assert maps.shape == (5, channels, *SIZE[n_axes])
+    assert maps.isfinite().all() and maps.is_contiguous()
+    assert maps.abs().sum() > 0 or METHODS[name].family == "activations"  # nothing may speak for a class
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_batch_size_never_changes_a_result(name):
+    whole = draw(name, batch_size=5)
+    for size in (1, 2, 3):
+        part = draw(name, batch_size=size)
+        torch.testing.assert_close(part.maps, whole.maps, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(part.residual, whole.residual, rtol=0, atol=1e-10, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_order_of_the_scans_never_changes_a_map(name):
+    model, more, order = model_for(name, 2), arguments(name, 2), torch.tensor([3, 0, 2, 1])
+    keys, inputs = ["a", "b", "c", "d"], scans(2, 4)
+    straight = attribute(name, model, inputs, 1, scan_keys=keys, **more)
+    mixed = attribute(name, model, inputs[order], 1, scan_keys=[keys[i] for i in order], **more)
+    torch.testing.assert_close(mixed, straight[order], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_same_seed_same_map_and_global_generators_are_left_alone(name):
+    model, inputs, more = model_for(name, 2), scans(2), arguments(name, 2)
+    before, numpy_before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first, again = (attribute(name, model, inputs, 1, seed=3, **more) for _ in range(2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert (np.random.get_state()[1] == numpy_before).all()  # noqa: NPY002
+    assert torch.equal(first, again)
+    is_random = name in ("random_noise", "smooth_noise", "untrained")
+    assert torch.equal(first, attribute(name, model, inputs, 1, seed=4, **more)) != is_random
+
+
+@pytest.mark.parametrize("name", NETWORK_METHODS)
+def test_network_and_scans_come_back_untouched(name):
+    model, inputs = convolutional(2, inplace=True), scans(2)
+    model.train()
+    model[1].eval()
+    next(model.parameters()).requires_grad_(False)
+    modes = [module.training for module in model.modules()]
+    flags = [parameter.requires_grad for parameter in model.parameters()]
+    state, scans_before = copy.deepcopy(model.state_dict()), inputs.clone()
+    attribute(name, model, inputs, 1, **arguments(name, 2))
+    assert [module.training for module in model.modules()] == modes
+    assert [parameter.requires_grad for parameter in model.parameters()] == flags
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks or module._backward_hooks for module in model.modules())
+    assert all(module.inplace for module in model.modules() if isinstance(module, nn.ReLU))
+    assert not any("forward" in vars(module) for module in model.modules())
+    assert torch.equal(inputs, scans_before) and not inputs.requires_grad
+
+
+class Bomb(nn.Module):
+    """Raises in mid-network."""
+
+    def forward(self, x):
+        raise ValueError("boom")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["saliency", "guided_backprop", "gradcam", "guided_gradcam", "integrated_gradients", "lrp", "untrained"],
+)
+def test_network_is_untouched_after_an_exception(name):
+    model = convolutional(2, inplace=True)
+    model.insert(6, Bomb())
+    model.train()
+    state = copy.deepcopy(model.state_dict())
+    with pytest.raises((ValueError, UnsupportedModelError)):
+        attribute(name, model, scans(2), 1, **arguments(name, 2))
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks or "forward" in vars(module) for module in model.modules())
+    assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does():
+    tried = []
+
+    def run(part: slice, size: int) -> list[int]:
+        tried.append(part.stop - part.start)
+        if part.stop - part.start > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        return list(range(10))[part]
+
+    assert sum(in_batches(10, 8, run), []) == list(range(10))
+    assert tried == [8, 4, 2, 2, 2, 2, 2]
+
+
+def test_one_scan_that_does_not_fit_and_other_errors_are_raised():
+    def too_large(part: slice, size: int) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    def broken(part: slice, size: int) -> None:
+        raise RuntimeError("shapes differ")
+
+    for run, error in ((too_large, torch.OutOfMemoryError), (broken, RuntimeError)):
+        with pytest.raises(error):
+            list(in_batches(4, 4, run))
+
+
+@pytest.mark.parametrize(
+    ("call", "part"),
+    [
+        ({"method": "salency"}, "saliency"),
+        ({"method": "lrp", "betta": 1}, "beta"),
+        ({"method": "saliency", "n_steps": 3}, "start"),
+        ({"method": "untrained"}, "inner"),
+        ({"method": "untrained", "inner": "edges"}, "saliency"),
+        ({"method": "anatomical_prior"}, "prior"),
+        ({"method": "anatomical_prior", "prior": torch.zeros(3, 3)}, "grid"),
+        ({"method": "label_permuted", "inner": "lrp"}, "permuted"),
+        ({"method": "saliency", "start": "softmax"}, "probability"),
+        ({"method": "integrated_gradients", "baseline": "black"}, "control_mean"),
+        ({"method": "integrated_gradients", "baseline": "control_mean"}, "control_mean"),
+        ({"method": "integrated_gradients", "baseline": torch.zeros(2, 3, 3)}, "grid"),
+        ({"method": "integrated_gradients", "n_steps": 0}, "1 or more"),
+        ({"method": "saliency", "target": 7}, "0 to 2"),
+        ({"method": "saliency", "target": -1}, "0 to 2"),
+        ({"method": "saliency", "target": None}, "class index"),
+        ({"method": "saliency", "target": torch.tensor([0, 1])}, "one class index per scan"),
+        ({"method": "saliency", "target": torch.tensor([0.5, 1, 1])}, "integers"),
+        ({"method": "saliency", "batch_size": 0}, "1 or more"),
+        ({"method": "random_noise", "scan_keys": ["a"]}, "one per scan"),
+        ({"method": "saliency", "inputs": torch.full((1, 2, *SIZE[2]), torch.nan).double()}, "exclude"),
+        ({"method": "saliency", "inputs": torch.zeros(4, 4)}, "space axes"),
+        ({"method": "saliency", "inputs": torch.zeros(0, 2, *SIZE[2])}, "one scan"),
+    ],
+    ids=str,
+)
+def test_a_wrong_call_ends_in_an_error_that_says_what_is_allowed(call, part):
+    with pytest.raises(ConfigError) as caught:
+        attribute(**({"model": convolutional(2), "inputs": scans(2), "target": 1} | call))
+    assert caught.value.field and part in f"{caught.value.remedy}"
+
+
+@pytest.mark.parametrize("name", ["svm_weights", "svm_pattern"])
+def test_linear_maps_are_refused_for_other_models(name):
+    with pytest.raises(UnsupportedModelError, match="network"):
+        attribute(name, convolutional(2), scans(2), 1)
+
+
+def test_a_network_without_a_table_of_classes_is_refused():
+    with pytest.raises(UnsupportedModelError, match="batch, classes"):
+        attribute("saliency", nn.Conv2d(2, 3, 3).double(), scans(2), 1)
+
+
+def test_one_output_needs_no_target():
+    stream = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(24, 1)).double()
+    model[1].weight.data = torch.randn(1, 24, generator=stream, dtype=torch.float64)
+    maps = attribute("saliency", model, scans(1))
+    torch.testing.assert_close(maps, model[1].weight.data.reshape(1, 2, 12).expand(3, -1, -1))
+
+
+def test_required_context_follows_the_configured_parameters():
+    assert required_context("lrp", {}) == set()
+    assert required_context("anatomical_prior", {}) == {"prior"}
+    assert required_context("integrated_gradients", {"baseline": "control_mean"}) == {"control_mean"}
+    inner = {"inner": "integrated_gradients", "inner_parameters": {"baseline": "control_mean"}}
+    assert required_context("label_permuted", inner) == {"permuted", "control_mean"}
+    assert required_context("untrained", {"inner": "lrp"}) == set()
+
+
+def schema() -> dict:
+    return yaml.safe_load((ROOT / "workflow" / "schemas" / "methods.yaml").read_text(encoding="utf-8"))
+
+
+def test_schema_and_functions_agree_on_methods_parameters_and_defaults():
+    entries = schema()
+    assert set(entries) == set(METHODS)
+    for name, entry in entries.items():
+        jsonschema.Draft202012Validator.check_schema(entry)
+        parameters = METHODS[name].parameters
+        assert entry["additionalProperties"] is False
+        assert set(entry["properties"]) == {"method", "target", *parameters}, name
+        assert entry["properties"]["method"]["const"] == name
+        for key, rules in entry["properties"].items():
+            assert rules["description"] and rules["unit"], (name, key)
+            assert "default" in rules or key in entry["required"], (name, key)
+            default = parameters.get(key, inspect.Parameter.empty)
+            if default is not inspect.Parameter.empty:
+                assert rules["default"] == default, (name, key)
+
+
+def test_schema_offers_as_inner_methods_what_explains_a_network():
+    allowed = {name for name in NETWORK_METHODS if not METHODS[name].is_control}
+    assert set(schema()["untrained"]["properties"]["inner"]["enum"]) == allowed
+
+
+def test_every_error_is_one_of_ours():
+    with pytest.raises(HeatproofError):
+        attribute("nothing", nn.Identity(), torch.zeros(1, 1, 3), 0)

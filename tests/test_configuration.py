@@ -1,0 +1,137 @@
+"""A config is complete before anything runs, or the message says which key is wrong and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from heatproof import configuration
+from heatproof.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = sorted([*(ROOT / "config").glob("*.yaml"), *(ROOT / "config/paper").glob("*.yaml")])
+
+
+@pytest.fixture
+def default() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+def study(config: dict[str, Any]) -> dict[str, Any]:
+    return config["studies"]["alzheimers"]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_config_is_valid(path: Path) -> None:
+    completed = configuration.complete(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+    assert completed["seed"] >= 0
+    for entry in completed["studies"].values():
+        assert {"folds", "training", "metrics", "attribution"} <= entry.keys()
+
+
+def test_completing_twice_changes_nothing_and_the_input_is_left_alone(default: dict[str, Any]) -> None:
+    before = copy.deepcopy(default)
+    once = configuration.complete(default)
+    assert default == before
+    assert configuration.complete(once) == once
+
+
+def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(entry: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        for key in parents:
+            entry = entry.setdefault(key, {})
+        if value is None:
+            del entry[last]
+        else:
+            entry[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        (set_at("cohrt", {}), "cohrt", ["did you mean 'cohort'"]),
+        (set_at("cohort.n_participants", "many"), "cohort.n_participants", ["integer", "Default"]),
+        (set_at("cohort.n_participants", -1), "cohort.n_participants", ["minimum"]),
+        (set_at("cohort.source", "phantm"), "cohort.source", ["did you mean 'phantom'", "oasis"]),
+        (set_at("cohort.source", None), "cohort", ["no 'source'", "caps", "phantom"]),
+        (set_at("methods.lrp.method", None), "methods.lrp", ["no 'method'", "saliency"]),
+        (set_at("methods.lrp.method", "lrpp"), "methods.lrp.method", ["did you mean 'lrp'"]),
+        (set_at("methods.lrp.bet", 0.5), "methods.lrp.bet", ["did you mean 'beta'", "alpha"]),
+        (set_at("methods.lrp.rule", "gama"), "methods.lrp.rule", ["alpha_beta"]),
+        (set_at("methods.untrained.inner_parameters.bet", 1), "methods.untrained.inner_parameters.bet", ["beta"]),
+        (set_at("models.wang_b.network", "wang_x"), "models.wang_b.network", ["densenet", "boehle"]),
+        (set_at("models.wang_b.methods", ["lrp", "nope"]), "models.wang_b.methods", ["'nope' is not configured"]),
+        (set_at("models.wang_b.training.epochs", 1.5), "models.wang_b.training.epochs", ["integer"]),
+        (set_at("truths.areas.areas", None), "truths.areas", ["'areas' is missing"]),
+        (set_at("folds.n_folds", 1), "folds.n_folds", ["minimum"]),
+        (set_at("metrics.names", ["dice"]), "metrics.names.0", ["max_dice"]),
+        (set_at("methods", None), "studies.alzheimers", ["'methods' is missing"]),
+        (set_at("seeds", []), "seeds", ["non-empty"]),
+    ],
+)
+def test_a_wrong_config_names_the_key_and_what_is_allowed(
+    default: dict[str, Any], change: Callable[[dict[str, Any]], None], field: str, words: list[str]
+) -> None:
+    change(study(default))
+    with pytest.raises(ConfigError) as caught:
+        configuration.complete(default, "my.yaml")
+    assert caught.value.file == "my.yaml"
+    assert caught.value.field is not None
+    assert caught.value.field.endswith(field)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_linear_model_is_explained_by_linear_methods_only(default: dict[str, Any]) -> None:
+    completed = study(configuration.complete(default))
+    assert configuration.methods_of(completed, "svm") == ["svm_weights", "svm_pattern"]
+    assert "svm_weights" not in configuration.methods_of(completed, "wang_b")
+
+
+def leaves(schema: dict[str, Any], path: str) -> list[tuple[str, dict[str, Any], bool]]:
+    """Every key of a schema: its path, what describes it, and whether it is required."""
+    found = []
+    for key, described in schema.get("properties", {}).items():
+        found.append((f"{path}.{key}", described, key in schema.get("required", ())))
+        found.extend(leaves(described, f"{path}.{key}"))
+    return found
+
+
+def all_keys() -> list[tuple[str, dict[str, Any], bool]]:
+    top = configuration.schema_entries("config.yaml")
+    found = leaves(top, "config") + leaves(top["$defs"]["study"], "study")
+    for path in sorted(configuration.SCHEMAS.glob("*.yaml")):
+        if path.name != "config.yaml":
+            entries = configuration.schema_entries(path.name)
+            singles = {path.stem: entries} if "properties" in entries else entries
+            for name, entry in singles.items():
+                assert entry["additionalProperties"] is False, f"{path.name}: {name} takes unknown keys"
+                found += leaves(entry, f"{path.stem}.{name}")
+    return found
+
+
+def test_every_key_has_a_description_a_unit_and_a_default() -> None:
+    keys = all_keys()
+    assert len(keys) > 150
+    for path, described, required in keys:
+        assert described.get("description"), path
+        assert described.get("unit"), path
+        overrides = path.split(".")[0] == "networks" and ".training." in path
+        assert required or overrides or "default" in described, path
+
+
+def test_every_default_passes_its_own_schema() -> None:
+    from jsonschema import Draft202012Validator
+
+    for path, described, _ in all_keys():
+        if "default" in described and not isinstance(described["default"], dict):
+            errors = list(Draft202012Validator(described).iter_errors(described["default"]))
+            assert not errors, f"{path}: {errors[0].message}"

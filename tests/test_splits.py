@@ -1,0 +1,329 @@
+"""Folds: nobody is on both sides, every class is everywhere, and a planted leak is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heatproof.errors import ConfigError, IntakeError, LeakageError
+from heatproof.files import read_table, write_table
+from heatproof.leakage import LEAKAGE_COLUMNS, audit, check_parts, raise_on_leak
+from heatproof.splits import FOLD_COLUMNS, make_folds, parts_of, units_of
+from heatproof.stages.split import split
+
+PAIRS = [("train", "validation"), ("train", "test"), ("validation", "test")]
+
+
+def cohort(n_people: int = 60, repeats: int = 2, seed: int = 0, **columns: object) -> pd.DataFrame:
+    """Return a table with `repeats` scans per person, classes in two blocks as in a sorted file."""
+    random = np.random.default_rng(seed)
+    n = n_people * repeats
+    person = np.repeat(np.arange(n_people), repeats)
+    return pd.DataFrame(
+        {
+            "scan_id": [f"scan-{number}" for number in range(n)],
+            "participant_id": [f"person-{number}" for number in person],
+            "diagnosis": np.where(person < n_people // 2, "HC", "AD"),
+            "age": random.normal(70, 8, n_people)[person],
+            "sex": random.choice(["F", "M"], n_people)[person],
+            "site": random.choice(["A", "B"], n_people)[person],
+            "image_sha256": [f"hash-{number}" for number in range(n)],
+            **columns,
+        }
+    )
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pd.DataFrame:
+    """Random tables: repeats, families across people, twins of images, missing families, two sites."""
+    n_people = draw(st.integers(20, 40))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    repeats = random.integers(1, 4, n_people)
+    person = random.permutation(np.repeat(np.arange(n_people), repeats))
+    n = len(person)
+    family = np.where(random.random(n_people) < 0.3, random.integers(0, 6, n_people).astype(str), "")[person]
+    frame = cohort(n_people, 1).iloc[person].reset_index(drop=True)
+    frame["scan_id"] = [f"scan-{number}" for number in range(n)]
+    frame["image_sha256"] = [f"hash-{number}" for number in range(n)]
+    frame["family"] = pd.Series(family).where(pd.Series(family) != "", np.nan)
+    if draw(st.booleans()):
+        frame.loc[frame.index[-1], "image_sha256"] = frame.loc[0, "image_sha256"]
+    # Some people convert, so that a unit may hold both classes.
+    converted = random.random(n) < 0.1
+    frame.loc[converted, "diagnosis"] = "AD"
+    return frame
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(), st.integers(0, 1000), st.sampled_from([2, 3, 5]))
+def test_corrected_folds_never_leak(frame: pd.DataFrame, seed: int, n_folds: int) -> None:
+    try:
+        folds = make_folds(frame, "corrected", n_folds, 0.2, seed)
+    except IntakeError as error:
+        # Families can leave a class with fewer independent people than folds: refused, never split.
+        assert "independent people" in str(error) or "every part" in str(error)
+        return
+    assert tuple(folds.columns) == FOLD_COLUMNS
+    merged = folds.merge(frame.drop(columns="participant_id"), on="scan_id")
+    for _, fold in merged.groupby("fold"):
+        assert sorted(fold["scan_id"]) == sorted(frame["scan_id"])
+        for column in ("participant_id", "family", "image_sha256"):
+            members = {part: set(rows[column].dropna()) for part, rows in fold.groupby("part")}
+            for one, other in PAIRS:
+                assert not members[one] & members[other]
+        assert fold.groupby("part")["diagnosis"].nunique().eq(2).all()
+    assert merged.query("part == 'test'")["scan_id"].value_counts().eq(1).all()
+    found = audit(frame, folds)
+    assert found["passed"].all()
+    raise_on_leak(found)
+
+
+@settings(max_examples=25, deadline=None)
+@given(tables(), st.integers(0, 1000))
+def test_a_planted_leak_is_found(frame: pd.DataFrame, seed: int) -> None:
+    try:
+        folds = make_folds(frame, "corrected", 3, 0.2, seed)
+    except IntakeError:
+        return
+    units = pd.Series(units_of(frame), index=frame["scan_id"])
+    shared = units[units.duplicated(keep=False)]
+    if shared.empty:
+        return
+    planted = folds.copy()
+    scan = shared.index[seed % len(shared)]
+    row = planted.index[(planted["scan_id"] == scan) & (planted["fold"] == 0)][0]
+    planted.loc[row, "part"] = "test" if planted.loc[row, "part"] == "train" else "train"
+    # One scan of a unit was moved: the rest of the unit must give it away (unless linked only by a chain).
+    partners = set(shared.index[shared == units[scan]]) - {scan}
+    linked = frame.set_index("scan_id")
+    direct = any(
+        linked.loc[scan, column] == linked.loc[partner, column]
+        for partner in partners
+        for column in ("participant_id", "family", "image_sha256")
+    )
+    assert direct
+    with pytest.raises(LeakageError, match="both sides"):
+        raise_on_leak(audit(frame, planted))
+
+
+def test_classes_are_stratified_and_nuisances_roughly_balanced() -> None:
+    frame = cohort(100, 1)
+    folds = make_folds(frame, "corrected", 5, 0.25, 3)
+    merged = folds.merge(frame.drop(columns="participant_id"), on="scan_id")
+    sizes = merged.groupby(["fold", "part", "diagnosis"]).size().unstack()
+    assert (sizes["HC"] == sizes["AD"]).all()
+    assert set(sizes.xs("test", level="part")["HC"]) == {10}
+    assert set(sizes.xs("validation", level="part")["HC"]) == {10}
+    test = merged[merged["part"] == "test"]
+    assert (pd.crosstab(test["fold"], test["sex"]).std() < 1.6).all()
+    assert test.groupby("fold")["age"].mean().std() < 2.5
+
+
+def test_each_fold_lacks_no_class_when_people_differ_in_number_of_scans() -> None:
+    frame = cohort(10, 1)
+    frame = pd.concat([frame, *[frame.iloc[[0]]] * 30], ignore_index=True)
+    frame["scan_id"] = [f"scan-{number}" for number in range(len(frame))]
+    frame["image_sha256"] = frame["scan_id"]
+    assert audit(frame, make_folds(frame, "corrected", 5, 0.2, 1))["passed"].all()
+
+
+def test_folds_depend_on_seed_and_content_only() -> None:
+    frame = cohort()
+    one = make_folds(frame, "corrected", 5, 0.2, 7)
+    pd.testing.assert_frame_equal(one, make_folds(frame.set_index("scan_id", drop=False), "corrected", 5, 0.2, 7))
+    assert not one.equals(make_folds(frame, "corrected", 5, 0.2, 8))
+
+
+def test_published_recipe_trains_on_most_of_its_validation() -> None:
+    frame = cohort(250, 2)
+    folds = make_folds(frame, "as_published", 5, 0.2, 1)
+    shares = []
+    for fold, rows in folds.groupby("fold"):
+        parts = {part: of_part["scan_id"].tolist() for part, of_part in rows.groupby("part")}
+        # Test folds are contiguous rows of the table.
+        assert parts["test"] == frame["scan_id"].iloc[100 * int(fold) : 100 * int(fold) + 100].tolist()
+        assert not set(parts["test"]) & set(parts["train"])
+        shares.append(np.mean([scan in set(parts["train"]) for scan in parts["validation"]]))
+    assert np.mean(shares) == pytest.approx(0.8, abs=0.06)
+    found = audit(frame, folds)
+    leak = found[(found["check"] == "participant train-validation")]
+    assert not leak["passed"].any()
+    assert (leak["n"] > 20).all()
+    # It is a result of the study, not an error.
+    raise_on_leak(found)
+    assert found.columns.tolist() == list(LEAKAGE_COLUMNS)
+
+
+def test_units_join_through_chains_and_spelling() -> None:
+    frame = pd.DataFrame(
+        {
+            "scan_id": list("abcdefg"),
+            "participant_id": ["p1", "P1 ", "p01", "p4", "p5", "p6", "p7"],
+            "family": [np.nan, "x", "", "X", "n/a", "n/a", ""],
+            "image_sha256": ["1", "2", "3", "4", "5", "4", "7"],
+        }
+    )
+    assert units_of(frame).tolist() == [0, 0, 0, 0, 1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "n_folds", "message"),
+    [
+        ({}, 40, "class 'AD' has 30 independent people"),
+        ({"family": "one"}, 5, "1 independent people"),
+        ({"image_sha256": "same"}, 5, "1 independent people"),
+    ],
+)
+def test_class_smaller_than_the_folds(change: dict[str, object], n_folds: int, message: str) -> None:
+    with pytest.raises(IntakeError, match=message):
+        make_folds(cohort(60, 2, **change), "corrected", n_folds, 0.2, 1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "field"),
+    [
+        ({"recipe": "mine"}, "recipe"),
+        ({"n_folds": 1}, "folds.n_folds"),
+        ({"validation_share": 0.0}, "folds.validation_share"),
+        ({"validation_share": 1.0}, "folds.validation_share"),
+    ],
+)
+def test_wrong_settings(keys: dict, field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_folds(cohort(), **{"recipe": "corrected", "n_folds": 5, "validation_share": 0.2, "seed": 1, **keys})
+    assert caught.value.field == field
+
+
+def test_audit_names_who_leaks() -> None:
+    frame = cohort(6, 2, family=["f"] * 4 + [np.nan] * 8)
+    folds = make_folds(cohort(6, 2), "corrected", 3, 0.3, 1)
+    found = audit(frame, folds).query("check.str.startswith('family') and not passed")
+    assert len(found)
+    assert set(found["detail"]) == {"f"}
+
+
+def test_audit_counts_coverage_and_missing_classes() -> None:
+    frame = cohort(4, 1)
+    folds = pd.DataFrame(
+        {
+            "recipe": "corrected",
+            "fold": [0, 0, 0, 1, 1, 1],
+            "scan_id": ["scan-0", "scan-1", "scan-2", "scan-0", "scan-3", "scan-2"],
+            "participant_id": "",
+            "part": ["test", "validation", "train"] * 2,
+        }
+    )
+    found = audit(frame, folds).set_index(["fold", "check"])
+    assert found.loc[(-1, "tested at most once"), "detail"] == "scan-0"
+    assert found.loc[(-1, "tested at least once"), "n"] == 3
+    assert found.loc[(0, "class in test"), "detail"] == "AD"
+
+
+def test_audit_refuses_unknown_scans() -> None:
+    folds = make_folds(cohort(), "corrected", 5, 0.2, 1)
+    with pytest.raises(ConfigError, match="scan-0"):
+        audit(cohort().iloc[1:], folds)
+
+
+# ------------------------------------------------------------------------------- what was really read
+
+
+def test_reading_what_was_planned_passes() -> None:
+    frame = cohort()
+    folds = make_folds(frame, "corrected", 5, 0.2, 1)
+    found = check_parts(parts_of(folds, "corrected", 2), folds, "corrected", 2, frame)
+    assert found["passed"].all()
+    assert set(found["check"].str.split(" ").str[0]) == {"participant", "image"}
+
+
+def test_reading_a_test_scan_in_training_is_a_leak() -> None:
+    frame = cohort()
+    folds = make_folds(frame, "corrected", 5, 0.2, 1)
+    parts = dict(parts_of(folds, "corrected", 0))
+    with pytest.raises(LeakageError, match=parts["test"][0]):
+        check_parts({**parts, "train": [*parts["train"], parts["test"][0]]}, folds, "corrected", 0, frame)
+
+
+def test_reading_another_image_than_the_audit_saw_is_a_leak() -> None:
+    frame = cohort()
+    folds = make_folds(frame, "corrected", 5, 0.2, 1)
+    hashes = dict(zip(frame["scan_id"], frame["image_sha256"], strict=True))
+    parts = parts_of(folds, "corrected", 0)
+    check_parts(parts, folds, "corrected", 0, frame, hashes)
+    with pytest.raises(LeakageError, match="scan-7"):
+        check_parts(parts, folds, "corrected", 0, frame, {**hashes, "scan-7": "other"})
+
+
+def test_parts_of_a_fold_that_does_not_exist() -> None:
+    folds = make_folds(cohort(), "corrected", 5, 0.2, 1)
+    with pytest.raises(ConfigError, match="corrected 4"):
+        parts_of(folds, "corrected", 5)
+
+
+# ----------------------------------------------------------------------------------------- the stage
+
+
+def run_stage(root: Path, frame: pd.DataFrame, **spec: object) -> tuple[pd.DataFrame, pd.DataFrame]:
+    write_table(frame, root / "participants.tsv")
+    split(
+        root / "participants.tsv",
+        spec,
+        ["corrected", "as_published", "corrected"],
+        seed=1,
+        root=root,
+        folds=root / "folds.tsv",
+        leakage=root / "leakage.tsv",
+    )
+    return read_table(root / "folds.tsv"), read_table(root / "leakage.tsv")
+
+
+def test_stage_writes_both_recipes(tmp_path: Path) -> None:
+    folds, leakage = run_stage(tmp_path, cohort(), n_folds=4, validation_share=0.25, file=None)
+    assert folds.groupby("recipe")["fold"].nunique().to_dict() == {"as_published": 4, "corrected": 4}
+    assert leakage["passed"].dtype == bool
+    assert leakage.query("recipe == 'corrected'")["passed"].all()
+    assert not leakage.query("recipe == 'as_published'")["passed"].all()
+
+
+def own_file(root: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    folds = make_folds(frame, "corrected", 3, 0.2, 5)[["fold", "scan_id", "part"]]
+    write_table(folds, root / "own.tsv")
+    return folds
+
+
+def test_folds_of_ones_own_are_used(tmp_path: Path) -> None:
+    own = own_file(tmp_path, cohort())
+    folds, _ = run_stage(tmp_path, cohort(), n_folds=5, file="own.tsv")
+    used = folds.query("recipe == 'corrected'")[["fold", "scan_id", "part"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(used, own.reset_index(drop=True), check_dtype=False)
+
+
+def test_leak_planted_in_folds_of_ones_own_stops_the_run(tmp_path: Path) -> None:
+    own = own_file(tmp_path, cohort())
+    row = own.index[(own["fold"] == 0) & (own["part"] == "test")][0]
+    # A false person in the file must not hide it.
+    write_table(
+        own.assign(participant_id=own["scan_id"], part=own["part"].where(own.index != row, "train")),
+        tmp_path / "own.tsv",
+    )
+    with pytest.raises(LeakageError) as caught:
+        run_stage(tmp_path, cohort(), n_folds=5, file="own.tsv")
+    number = int(own.loc[row, "scan_id"].removeprefix("scan-")) // 2
+    assert f"participant train-test (person-{number})" in str(caught.value)
+
+
+def test_folds_of_ones_own_that_test_a_scan_twice(tmp_path: Path) -> None:
+    own = own_file(tmp_path, cohort())
+    write_table(pd.concat([own, own[own["fold"] == 0].assign(fold=9)]), tmp_path / "own.tsv")
+    with pytest.raises(ConfigError, match="tested more than once"):
+        run_stage(tmp_path, cohort(), n_folds=5, file="own.tsv")
+
+
+def test_folds_file_out_of_the_root(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="data root"):
+        run_stage(tmp_path, cohort(), n_folds=5, file="../own.tsv")

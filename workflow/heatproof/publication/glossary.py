@@ -1,0 +1,98 @@
+"""The words of the report: what each metric measures, which way is better, and what a map without knowledge scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Term:
+    """One metric: its meaning, the better direction and the level of a map that knows nothing."""
+
+    meaning: str
+    better: str
+    chance: str
+
+
+GLOSSARY: dict[str, Term] = {
+    "max_dice": Term(
+        "Overlap, 2|A∩B| / (|A|+|B|), of the thresholded map with the truth, at the best of all "
+        "thresholds. The threshold is chosen on the map that is judged, so it flatters.",
+        "larger",
+        "2s / (1 + s) for a truth that fills the share s of the brain",
+    ),
+    "dice_at_size": Term(
+        "Dice when as many voxels are kept as the truth has: no threshold to choose.",
+        "larger",
+        "the truth's share of the brain",
+    ),
+    "auroc": Term(
+        "Chance that a voxel inside the truth is more relevant than one outside it.",
+        "larger",
+        "0.5",
+    ),
+    "average_precision": Term(
+        "Precision averaged over recall: how pure the most relevant voxels are.",
+        "larger",
+        "the truth's share of the brain",
+    ),
+    "spearman": Term(
+        "Rank correlation of relevance with the strength of the truth.",
+        "larger",
+        "0",
+    ),
+    "mass_accuracy": Term(
+        "Share of the whole relevance that lies inside the truth.",
+        "larger",
+        "the truth's share of the brain",
+    ),
+    "rank_accuracy": Term(
+        "Share of the most relevant voxels (as many as the truth has) that lie inside it; equal to size-matched Dice.",
+        "larger",
+        "the truth's share of the brain",
+    ),
+    "pointing_game": Term(
+        "Whether the single most relevant voxel lies inside the truth.",
+        "larger",
+        "the truth's share of the brain",
+    ),
+    "earth_movers_distance": Term(
+        "How far relevance must be carried, in mm, to become the truth.",
+        "smaller",
+        "depends on the anatomy; see the random maps",
+    ),
+    "outside_brain": Term(
+        "Share of relevance outside the brain mask.",
+        "smaller",
+        "0 is ideal; see the random maps",
+    ),
+    "edge_share": Term(
+        "Share of relevance in a shell at the brain's edge, where skull stripping leaves traces.",
+        "smaller",
+        "the shell's share of the brain",
+    ),
+    "balanced_accuracy": Term(
+        "Mean of sensitivity and specificity of the network.",
+        "larger",
+        "0.5 for two classes",
+    ),
+    "gain": Term(
+        "Mean relevance of an area in recognised patients over that in controls.",
+        "larger than 1",
+        "1",
+    ),
+    "completeness_residual": Term(
+        "What the map's sum leaves unexplained of the output that it promises to add up to.",
+        "smaller",
+        "none",
+    ),
+}
+WORDS: dict[str, str] = {
+    "anatomical prior": "A fixed map on the areas that are known for the disease, made without any image or network.",
+    "individual truth": "The effect that was put into this very scan; a fixed map cannot match it for everybody.",
+    "surrogate": "A random map that is as smooth as the real one; its scores are the null distribution.",
+    "95 % interval": "Bootstrap over people: all scans of a person stay together.",
+    "Holm": "Correction of p values for the number of methods that are compared.",
+    "as published": "The recipe of the paper, its leak included; corrected: the same network with clean folds.",
+    "n/a": "Not defined or not computed here.",
+}

@@ -1,0 +1,173 @@
+"""The report: one HTML file that needs no network, with the answer first and every number behind it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from heatproof.figures.catalogue import FIGURES
+from heatproof.figures.style import label
+from heatproof.publication import condensed, glossary
+from heatproof.publication.privacy import shareable
+from heatproof.publication.published import beside_ours
+from heatproof.publication.summary import Summary, direction, summarise
+
+TEMPLATES = Path(__file__).parent / "templates"
+# A figure with photographs inside is smaller as pixels; charts stay sharp as drawings.
+LARGEST_SVG = 350_000
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """What the report needs to know about one study.
+
+    Attributes
+    ----------
+    name, title : str
+        Of the study.
+    tables : mapping of str to DataFrame
+        Every table of the study, by name.
+    leakage : DataFrame
+        ``leakage.tsv``.
+    figures : mapping of str to mapping of str to bytes
+        ``svg`` and ``png`` of each figure, by name.
+    facts : mapping of str to str
+        About the data, in the order of the report: scans, people, grid ...
+    config : mapping
+        The entry of the study in the configuration.
+    classes : tuple of str
+        Diagnoses, control first.
+    """
+
+    name: str
+    title: str
+    tables: Mapping[str, pd.DataFrame]
+    leakage: pd.DataFrame
+    figures: Mapping[str, Mapping[str, bytes]]
+    facts: Mapping[str, str]
+    config: Mapping[str, Any]
+    classes: tuple[str, ...] = ("HC", "AD")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made the report: versions by package, root seed. Never a host, a user or a path."""
+
+    seed: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def render_report(studies: Sequence[StudyReport], provenance: Provenance) -> str:
+    """Return the report as HTML.
+
+    Every text from data is escaped by the template engine; styles and script are inside the file; nothing in it
+    depends on when or where it was made.
+
+    Parameters
+    ----------
+    studies : sequence of StudyReport
+        In the order of the configuration.
+    provenance : Provenance
+        Versions and seed.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html.j2"], default_for_string=True, default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(label=label, cell=cell, signed=signed)
+    return environment.get_template("report.html.j2").render(
+        studies=[_context(study) for study in studies],
+        provenance=provenance,
+        glossary=glossary.GLOSSARY,
+        words=glossary.WORDS,
+        style=_trusted("report.css"),
+        script=_trusted("report.js"),
+    )
+
+
+def _trusted(name: str) -> Any:
+    """Return one of our own files as text that is not escaped."""
+    from markupsafe import Markup
+
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _context(study: StudyReport) -> dict[str, Any]:
+    methods = study.config.get("methods", {})
+    summary = summarise(
+        study.tables,
+        study.leakage,
+        models=study.config.get("models", {}),
+        methods=methods,
+        n_classes=len(study.classes),
+    )
+    # Published numbers are about Alzheimer's disease; beside another question they would mislead.
+    published = beside_ours(study.tables, methods, study.config.get("truths", {})) if "AD" in study.classes else []
+    return {
+        "name": study.name,
+        "title": study.title,
+        "facts": study.facts,
+        "summary": summary,
+        "truth": _truth_words(summary),
+        "direction": direction(summary.view) if summary.view else "",
+        "reach": _reach(summary),
+        "figures": [_figure(name, study.figures[name]) for name in FIGURES if name in study.figures],
+        "tables": condensed.tables(study.tables, study.leakage, summary.view),
+        "published": published,
+        "config": json.dumps(shareable(dict(study.config)), indent=2, ensure_ascii=False, default=str),
+    }
+
+
+def _truth_words(summary: Summary) -> str:
+    if summary.view is None:
+        return "no truth"
+    if summary.view.individual:
+        return "the individual truth (the effect injected into each scan)"
+    return f"the {label(summary.view.truth).lower()} truth ({summary.view.level} level; no truth of each scan is known)"
+
+
+def _reach(summary: Summary) -> float:
+    """Return the largest bound of a difference, the scale of the small interval pictures."""
+    bounds = [abs(b) for group in summary.findings.values() for f in group for b in (f.low, f.high) if b == b]
+    return max(bounds, default=1.0) or 1.0
+
+
+def _figure(name: str, files: Mapping[str, bytes]) -> dict[str, str]:
+    drawn = files.get("svg", b"")
+    kind = "png" if "png" in files and (not drawn or len(drawn) > max(LARGEST_SVG, len(files["png"]))) else "svg"
+    mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
+    entry = FIGURES[name]
+    return {
+        "name": name,
+        "title": entry.title,
+        "caption": entry.caption,
+        "alt": f"Figure: {entry.title}. Its numbers are in the tables of this study.",
+        "source": f"data:{mime};base64,{base64.b64encode(files[kind]).decode()}",
+    }
+
+
+def cell(value: Any) -> str:
+    """Return a table's value as text: four significant digits, ``n/a`` for missing."""
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return "n/a"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+    return str(value)
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, or ``n/a``."""
+    return "n/a" if value != value else f"{value:+.3f}".replace("-", "−")

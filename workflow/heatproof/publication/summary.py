@@ -1,0 +1,236 @@
+"""The first screen: which methods beat the anatomical prior, on what, how sure, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from heatproof.figures.selection import SMALLER_IS_BETTER, View, controls_of, headline_view, models_of
+from heatproof.figures.style import label
+from heatproof.publication.verdicts import ALPHA, above_chance
+
+# Their relevance is meant to add up to what the network puts out.
+COMPLETE_METHODS = frozenset(
+    {"integrated_gradients", "idgi", "deeplift", "deepshap", "expected_gradients", "guided_ig", "blur_ig", "lrp"}
+)
+LARGE_RESIDUAL = 0.05
+FEW_PEOPLE = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One method of one model against the anatomical prior; `verdict` is yes, no or undecided."""
+
+    method: str
+    model: str
+    verdict: str
+    score: float
+    difference: float
+    low: float
+    high: float
+    p_holm: float
+    null_p: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """What one model can do: balanced accuracy on test scans with its interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    chance: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether the whole interval lies above chance."""
+        return above_chance(self.low, self.chance)
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something to know before reading on; `grave` if it can overturn the verdicts."""
+
+    text: str
+    grave: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the first screen says about one study."""
+
+    sentence: str
+    view: View | None
+    findings: dict[str, list[Finding]]
+    networks: list[Network]
+    warnings: list[Warned] = field(default_factory=list)
+    n_scans: int = 0
+    n_people: int = 0
+
+    @property
+    def grave(self) -> list[Warned]:
+        """The warnings that can overturn the verdicts; they come before them."""
+        return [warning for warning in self.warnings if warning.grave]
+
+    @property
+    def further(self) -> list[Warned]:
+        """All other warnings."""
+        return [warning for warning in self.warnings if not warning.grave]
+
+
+def summarise(
+    tables: Mapping[str, pd.DataFrame],
+    leakage: pd.DataFrame,
+    *,
+    models: Mapping[str, Mapping[str, Any]],
+    methods: Mapping[str, Mapping[str, Any]],
+    n_classes: int = 2,
+    metric: str = "",
+) -> Summary:
+    """Return the first screen of one study from its tables.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        The tables of the study.
+    leakage : DataFrame
+        ``leakage.tsv``.
+    models, methods : mapping
+        The entries of the configuration, in order.
+    n_classes : int
+        Classes of the networks; chance is its reciprocal.
+    metric : str
+        Headline metric; empty: chosen by rule.
+    """
+    ranking = tables["ranking"]
+    networks = _networks(tables["performance"], list(models), 1 / n_classes)
+    findings: dict[str, list[Finding]] = {"yes": [], "undecided": [], "no": []}
+    warnings = _warnings(tables, leakage, networks, methods)
+    if ranking.empty:
+        return Summary("No method was scored against a truth.", None, findings, networks, warnings)
+    view = headline_view(ranking, metric)
+    rows = view.rows(ranking)
+    shown = models_of(rows, list(models))
+    rows = rows[rows["model"].isin(shown) & rows["beats_prior"].isin(findings)]
+    for line in rows.sort_values(["difference_to_prior", "method"], ascending=[False, True]).itertuples():
+        findings[str(line.beats_prior)].append(
+            Finding(str(line.method), str(line.model), str(line.beats_prior), line.mean, line.difference_to_prior,
+                    line.difference_low, line.difference_high, line.p_holm, line.null_p)
+        )  # fmt: skip
+    all_rows = view.rows(ranking)
+    n_people = int(all_rows["n_people"].max()) if all_rows["n_people"].notna().any() else 0
+    n_scans = int(all_rows["n_scans"].max()) if all_rows["n_scans"].notna().any() else 0
+    if not any(findings.values()):
+        warnings.insert(
+            0, Warned("No anatomical prior was scored beside the methods, so no verdict is possible.", True)
+        )
+    if 0 < n_people < FEW_PEOPLE:
+        warnings.append(Warned(f"Only {n_people} people carry the verdicts: intervals are wide and may be too narrow."))
+    return Summary(_sentence(findings), view, findings, networks, warnings, n_scans, n_people)
+
+
+def direction(view: View) -> str:
+    """Return how the difference to the prior is to be read."""
+    return "smaller is better" if view.metric in SMALLER_IS_BETTER else "larger is better"
+
+
+def _sentence(findings: Mapping[str, Sequence[Finding]]) -> str:
+    total = sum(len(group) for group in findings.values())
+    if not total:
+        return "Nothing can be said: no method was compared with the anatomical prior."
+    yes = len(findings["yes"])
+    if not yes:
+        return f"None of {total} heatmap methods beats the anatomical prior."
+    verb = "beats" if yes == 1 else "beat"
+    return f"{yes} of {total} heatmap methods {verb} the anatomical prior."
+
+
+def _networks(performance: pd.DataFrame, models: Sequence[str], chance: float) -> list[Network]:
+    if performance.empty:
+        return []
+    chosen = (performance["metric"] == "balanced_accuracy") & (performance["fold"] == -1)
+    rows = performance[chosen & (performance["part"] == "test")].drop_duplicates("model").set_index("model")
+    order = [name for name in models if name in rows.index]
+    return [
+        Network(name, *(float(rows.loc[name, column]) for column in ("value", "low", "high")), chance) for name in order
+    ]
+
+
+def _warnings(
+    tables: Mapping[str, pd.DataFrame],
+    leakage: pd.DataFrame,
+    networks: Sequence[Network],
+    methods: Mapping[str, Mapping[str, Any]],
+) -> list[Warned]:
+    weak = [network for network in networks if not network.sure]
+    found = [
+        Warned(f"{label(network.name)} is not clearly above chance (balanced accuracy {network.value:.2f}, "
+               f"interval from {network.low:.2f}): its heatmaps explain nothing that is known to work.", True)
+        for network in weak
+    ]  # fmt: skip
+    return [*found, *_leaks(leakage), *_excluded(tables["exclusions"]), *_incomplete(tables["residuals"], methods),
+            *_within_null(tables["nulls"], tables["ranking"])]  # fmt: skip
+
+
+def _leaks(leakage: pd.DataFrame) -> list[Warned]:
+    if leakage.empty:
+        return []
+    failed = leakage[leakage["passed"].astype(str).str.lower().isin(("false", "0", "0.0"))]
+    found = []
+    for (recipe, check), rows in failed.groupby(["recipe", "check"], sort=True):
+        where = "every fold" if rows["fold"].nunique() > 1 else "one fold"
+        numbers = f"{int(rows['n'].min())} to {int(rows['n'].max())}" if len(rows) > 1 else f"{int(rows['n'].max())}"
+        words = str(check).replace("_", " ")
+        where = where if len(rows) == leakage[leakage["recipe"] == recipe]["fold"].nunique() else f"{len(rows)} fold(s)"
+        found.append(
+            Warned(
+                f"Leak found under the recipe “{label(recipe).lower()}”: {words} (n = {numbers}, {where}).",
+                recipe == "corrected",
+            )
+        )
+    return found
+
+
+def _excluded(exclusions: pd.DataFrame) -> list[Warned]:
+    out = exclusions[exclusions["action"] == "excluded"] if len(exclusions) else exclusions
+    n = out["scan_id"].nunique() if len(out) else 0
+    return [Warned(f"{n} scan(s) did not pass the intake gate and were left out; the reasons are below.")] if n else []
+
+
+def _incomplete(residuals: pd.DataFrame, methods: Mapping[str, Mapping[str, Any]]) -> list[Warned]:
+    promised = {name for name, spec in methods.items() if spec.get("method", name) in COMPLETE_METHODS}
+    if not promised:
+        return []
+    known = set(residuals["method"]) if len(residuals) else set()
+    found = []
+    missing = sorted(promised - known)
+    if missing:
+        found.append(Warned(f"No completeness residual was written for {_listed(missing)}."))
+    large = residuals[residuals["median_absolute"] > LARGE_RESIDUAL] if len(residuals) else residuals
+    if len(large):
+        names = _listed(sorted(set(large["method"])))
+        found.append(
+            Warned(f"Relevance does not add up to the output (median residual above {LARGE_RESIDUAL:.0%}) for {names}.")
+        )
+    return found
+
+
+def _within_null(nulls: pd.DataFrame, ranking: pd.DataFrame) -> list[Warned]:
+    if nulls.empty or ranking.empty:
+        return []
+    unsmoothed = nulls[(nulls["recipe"] == "corrected") & (nulls["smoothing_mm"] == nulls["smoothing_mm"].min())]
+    best = unsmoothed.groupby("method")["p_value"].min()
+    # A control within the null is what a control is for.
+    inside = sorted(set(best.index[best >= ALPHA]) - controls_of(ranking))
+    if not inside:
+        return []
+    return [Warned(f"Group maps no closer to any truth than smooth noise (p of at least .05): {_listed(inside)}.")]
+
+
+def _listed(names: Sequence[str]) -> str:
+    words = [label(name) for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,215 @@
+"""Relevance by area: density, gain, and its relation to the area's volume (Böhle et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from heatproof.randomness import generator
+from heatproof.statistics.resampling import bootstrap_means, draw_counts, interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAP = ["model", "recipe", "method"]
+AREA = [*MAP, "area", "name"]
+RELEVANCE_COLUMNS = (
+    *AREA,
+    "population",
+    "volume_mm3",
+    "sum",
+    "density",
+    "density_rank",
+    "n_scans",
+    "n_people",
+)
+GAIN_COLUMNS = (
+    *AREA, "true_positive_mean", "control_mean", "gain", "low", "high", "n_true_positives", "n_controls",
+    "n_people",
+)  # fmt: skip
+VOLUME_COLUMNS = (*AREA, "r", "low", "high", "p_value", "n_scans", "n_people", "n_permutations")
+
+
+def _true_positive(areas: pd.DataFrame) -> pd.Series:
+    return (areas["target"] > 0) & (areas["predicted"] == areas["target"])
+
+
+def area_relevance(areas: pd.DataFrame) -> pd.DataFrame:
+    """Return ``area_relevance.tsv``: mean sum and density of relevance per area over the true positives.
+
+    Parameters
+    ----------
+    areas : DataFrame
+        Long area table.
+
+    Returns
+    -------
+    DataFrame
+        `RELEVANCE_COLUMNS`; every person counts once. A scan that lacks the area does not count in it. The
+        population is ``true_positives``, or ``all`` for a model that recognised no patient.
+    """
+    import pandas as pd
+
+    parts = []
+    for _, table in areas.groupby(MAP, observed=True) if len(areas) else []:
+        hits = table[_true_positive(table)]
+        population, chosen = ("true_positives", hits) if len(hits) else ("all", table)
+        people = chosen.groupby([*AREA, "participant_id"], observed=True)[["volume_mm3", "sum", "density"]].mean()
+        means = people.groupby(AREA, observed=True).mean()
+        known = chosen[chosen["sum"].notna()].groupby(AREA, observed=True)
+        means["n_scans"] = known["scan_id"].nunique().reindex(means.index).fillna(0).astype(int)
+        means["n_people"] = known["participant_id"].nunique().reindex(means.index).fillna(0).astype(int)
+        means["density_rank"] = means["density"].rank(ascending=False)
+        parts.append(means.reset_index().assign(population=population))
+    if not parts:
+        return pd.DataFrame(columns=list(RELEVANCE_COLUMNS))
+    return pd.concat(parts, ignore_index=True)[list(RELEVANCE_COLUMNS)]
+
+
+def gain(areas: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000) -> pd.DataFrame:
+    """Return ``gain.tsv``: mean sum over true positives divided by that over controls, per area.
+
+    Parameters
+    ----------
+    areas : DataFrame
+        Long area table.
+    seed : int
+        Root seed of the study.
+    n_bootstrap : int
+        Bootstrap samples of people; true positives and controls are resampled within their groups.
+
+    Returns
+    -------
+    DataFrame
+        `GAIN_COLUMNS`. Sums are taken with their sign. The interval is NaN where the controls' mean is not
+        clearly of one sign (a ratio to about zero has no finite interval).
+    """
+    import pandas as pd
+
+    parts = []
+    for key, table in areas.groupby(MAP, observed=True) if len(areas) else []:
+        patients = _person_sums(table[_true_positive(table)])
+        controls = _person_sums(table[table["target"] == 0])
+        names = table[["area", "name"]].drop_duplicates().sort_values("area", ignore_index=True)
+        hit = patients.reindex(columns=names["area"]).to_numpy(dtype=float)
+        rest = controls.reindex(columns=names["area"]).to_numpy(dtype=float)
+        above, below = _column_means(hit), _column_means(rest)
+        low, high = _gain_interval(hit, rest, seed, n_bootstrap)
+        part = names.assign(
+            true_positive_mean=above, control_mean=below, low=low, high=high,
+            gain=np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0),
+            n_true_positives=table.loc[_true_positive(table), "scan_id"].nunique(),
+            n_controls=table.loc[table["target"] == 0, "scan_id"].nunique(), n_people=len(hit) + len(rest),
+        )  # fmt: skip
+        parts.append(part.assign(**dict(zip(MAP, key, strict=True))))
+    if not parts:
+        return pd.DataFrame(columns=list(GAIN_COLUMNS))
+    return pd.concat(parts, ignore_index=True)[list(GAIN_COLUMNS)]
+
+
+def _person_sums(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean sum of each person in each area, people by areas."""
+    return table.pivot_table(
+        index="participant_id", columns="area", values="sum", aggfunc="mean", dropna=False, observed=True
+    )
+
+
+def _column_means(values: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def _gain_interval(hit: np.ndarray, rest: np.ndarray, seed: int, n_bootstrap: int) -> tuple[np.ndarray, np.ndarray]:
+    empty = np.full(hit.shape[1], np.nan)
+    if len(hit) < 2 or len(rest) < 2:
+        return empty, empty.copy()
+    above = bootstrap_means(hit, seed, n_bootstrap)
+    # Another stream for the controls: the two groups are drawn independently.
+    below = bootstrap_means(rest, seed + 1, n_bootstrap)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = interval(above / below, min(len(hit), len(rest)))
+    bottom, top = interval(below, len(rest))
+    clear = (bottom > 0) | (top < 0)
+    return np.where(clear, low, np.nan), np.where(clear, high, np.nan)
+
+
+def volume_relevance(
+    areas: pd.DataFrame,
+    volumes: pd.DataFrame,
+    *,
+    seed: int,
+    n_bootstrap: int = 1000,
+    n_permutations: int = 1000,
+) -> pd.DataFrame:
+    """Return ``volume_relevance.tsv``: correlation of an area's volume with its relevance, over people.
+
+    Parameters
+    ----------
+    areas : DataFrame
+        Long area table.
+    volumes : DataFrame
+        scan_id, area, volume_mm3; where empty, the volumes in `areas` are used.
+    seed : int
+        Root seed of the study.
+    n_bootstrap, n_permutations : int
+        Bootstrap samples of people; permutations of relevance among people.
+
+    Returns
+    -------
+    DataFrame
+        `VOLUME_COLUMNS`: Pearson's r between the means of people, its bootstrap interval, and the two-sided
+        permutation p value. NaN where a side does not vary or fewer than four people have the area.
+    """
+    import pandas as pd
+
+    table = areas[areas["sum"].notna()] if len(areas) else areas
+    if len(table) and len(volumes):
+        known = volumes[["scan_id", "area", "volume_mm3"]]
+        table = table.drop(columns="volume_mm3").merge(known, on=["scan_id", "area"], how="inner")
+    rows = list(_volume_rows(table, seed, n_bootstrap, n_permutations)) if len(table) else []
+    return pd.DataFrame(rows, columns=list(VOLUME_COLUMNS))
+
+
+def _volume_rows(table: pd.DataFrame, seed: int, n_bootstrap: int, n_permutations: int) -> Iterator[dict[str, Any]]:
+    orders: dict[int, np.ndarray] = {}
+    for key, part in table.groupby(AREA, observed=True, sort=True):
+        people = part.groupby("participant_id", observed=True)[["volume_mm3", "sum"]].mean().dropna()
+        x, y = people["volume_mm3"].to_numpy(dtype=float), people["sum"].to_numpy(dtype=float)
+        n = len(people)
+        if n not in orders:
+            random = generator(seed, "statistics", "permutations", n)
+            orders[n] = random.permuted(np.tile(np.arange(n), (n_permutations, 1)), axis=1)
+        r, low, high, p_value = _correlation(x, y, orders[n], draw_counts(seed, n, n_bootstrap))
+        yield {
+            **dict(zip(AREA, key, strict=True)), "r": r, "low": low, "high": high, "p_value": p_value,
+            "n_scans": part["scan_id"].nunique(), "n_people": n, "n_permutations": n_permutations,
+        }  # fmt: skip
+
+
+def _correlation(
+    x: np.ndarray, y: np.ndarray, orders: np.ndarray, counts: np.ndarray
+) -> tuple[float, float, float, float]:
+    """Return Pearson's r, its interval and its permutation p value."""
+    nothing = (float("nan"),) * 4
+    if x.size < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return nothing
+    a = (x - x.mean()) / np.linalg.norm(x - x.mean())
+    b = (y - y.mean()) / np.linalg.norm(y - y.mean())
+    r = float(a @ b)
+    shuffled = b[orders] @ a
+    p_value = (1 + int((np.abs(shuffled) >= abs(r) - 1e-12).sum())) / (1 + len(orders))
+    total = counts.sum(axis=1)
+    mean_a, mean_b = counts @ a / total, counts @ b / total
+    covariance = counts @ (a * b) / total - mean_a * mean_b
+    spread = (counts @ a**2 / total - mean_a**2) * (counts @ b**2 / total - mean_b**2)
+    # A sample of one person repeated has no correlation; it is left out of the interval.
+    draws = np.full(total.shape, np.nan)
+    varies = spread > 1e-15
+    draws[varies] = covariance[varies] / np.sqrt(spread[varies])
+    # Fisher's z makes the draws symmetric before the percentiles are moved out.
+    low, high = np.tanh(np.array(interval(np.arctanh(np.clip(draws, -1 + 1e-12, 1 - 1e-12))[:, None], x.size)))
+    return r, float(low[0]), float(high[0]), p_value

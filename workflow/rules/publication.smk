@@ -1,0 +1,84 @@
+# Tables, figures and the report.
+#
+# in:  {study}/scores.parquet areas.parquet nulls.parquet, the tables of every run, group maps, truths
+# out: {study}/tables/*.tsv, {study}/figures/*.{svg,png}, report.html
+
+
+rule tabulate:
+    """Condense the numbers of {wildcards.study} into tables."""
+    input:
+        scores=rules.collect.output.scores,
+        areas=rules.collect.output.areas,
+        nulls=rules.collect.output.nulls,
+        intake=rules.prepare.output.intake,
+        volumes=rules.prepare.output.volumes,
+        predictions=lambda wildcards: runs(wildcards.study, "predictions.tsv"),
+    output:
+        **{
+            name: report(
+                f"{RESULTS}/{{study}}/tables/{name}.tsv",
+                caption="../report/table.rst",
+                category="{study}",
+                subcategory="tables",
+                labels={"table": name.replace("_", " ")},
+            )
+            for name in TABLES
+        },
+    params:
+        models=lambda wildcards: study_of(wildcards)["models"],
+        n_bootstrap=lambda wildcards: study_of(wildcards)["metrics"]["n_bootstrap"],
+        seed=SEED,
+        code=source_digest("heatproof.stages.tabulate"),
+    log:
+        f"{RESULTS}/logs/tabulate/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tabulate/{{study}}.tsv"
+    threads: 1
+    resources:
+        **grown(4000, 60),
+    script:
+        "../scripts/tabulate.py"
+
+
+rule plot:
+    """Draw every figure of {wildcards.study}."""
+    input:
+        **{
+            f"table_{name}": f"{RESULTS}/{{study}}/tables/{name}.tsv" for name in TABLES
+        },
+        areas=rules.collect.output.areas,
+        cohort=rules.prepare.output.cohort,
+        participants=rules.prepare.output.participants,
+        volumes=rules.prepare.output.volumes,
+        truths=lambda wildcards: truths(wildcards.study),
+        group_maps=lambda wildcards: pooled(wildcards.study, "group.h5"),
+        histories=lambda wildcards: runs(wildcards.study, "history.tsv"),
+        predictions=lambda wildcards: runs(wildcards.study, "predictions.tsv"),
+    output:
+        **{
+            f"{name}_{kind}": (
+                report(
+                    f"{RESULTS}/{{study}}/figures/{name}.{kind}",
+                    caption="../report/figure.rst",
+                    category="{study}",
+                    subcategory="figures",
+                    labels={"figure": name.replace("_", " ")},
+                )
+                if kind == "svg"
+                else f"{RESULTS}/{{study}}/figures/{name}.{kind}"
+            )
+            for name in FIGURES
+            for kind in ("svg", "png")
+        },
+    params:
+        models=lambda wildcards: study_of(wildcards)["models"],
+        code=source_digest("heatproof.stages.plot"),
+    log:
+        f"{RESULTS}/logs/plot/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plot/{{study}}.tsv"
+    threads: 1
+    resources:
+        **grown(4000, 60),
+    script:
+        "../scripts/plot.py"
