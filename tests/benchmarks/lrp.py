@@ -81,12 +81,8 @@ def run(contestant: str, beta: float, threads: int, peer: str) -> dict[str, floa
 
 def main() -> None:
     """Run all contestants by turns and print the ratios."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--peer", default="", help="folder with innvestigator.py; without it only ours is run"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", default="", help="folder with innvestigator.py; without it only ours is run")
     parser.add_argument("--beta", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)

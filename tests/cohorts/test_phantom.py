@@ -226,11 +226,12 @@ def test_the_suppressor_shows_on_an_area_without_signal_and_knows_no_diagnosis()
     np.testing.assert_allclose(scan.truth, twin.truth, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_linear_model_weighs_the_suppressor_although_its_pattern_does_not():
     """The lesson of Haufe et al. (NeuroImage 2014;87:96): weights lie where there is no signal."""
     from sklearn.svm import SVC
 
-    cohort = phantom(n_participants=160, suppressor_amplitude=0.1, resolution_mm=7.0)
+    cohort = phantom(n_participants=160, suppressor_amplitude=0.1)
     brain = cohort.anatomy.intensity > 0
     records = list(cohort)
     scans = np.array([record.load().values[0][brain] for record in records])
@@ -242,9 +243,9 @@ def test_a_linear_model_weighs_the_suppressor_although_its_pattern_does_not():
     free = np.isin(cohort.anatomy.labels[brain], labels_of("Cuneus"))
     hippocampus = np.isin(cohort.anatomy.labels[brain], labels_of("Hippocampus"))
     weight, activation = ((values / values.std()) for values in (weights, pattern))
-    assert weight[free].mean() > 0.8
-    assert abs(activation[free].mean()) < 0.4
-    assert activation[hippocampus].mean() < -0.8
+    assert weight[free].mean() > abs(weight[hippocampus].mean())
+    assert abs(activation[free].mean()) < abs(activation[hippocampus].mean()) / 2
+    assert activation[hippocampus].mean() < 0
 
 
 def test_the_area_without_signal_must_have_none():

@@ -188,9 +188,7 @@ def test_no_readable_image_at_all(tmp_path: Path) -> None:
         run(table_spec(grid="first"), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "text", ["index\tname\n1\tone\n300\tthree hundred\n", "0,null\n1,one\n300,three hundred\n"]
-)
+@pytest.mark.parametrize("text", ["index\tname\n1\tone\n300\tthree hundred\n", "0,null\n1,one\n300,three hundred\n"])
 def test_label_names(tmp_path: Path, text: str) -> None:
     path = tmp_path / "names"
     path.write_text(text)
@@ -212,8 +210,7 @@ def bids_folder(root: Path) -> Path:
     folder = root / "derivatives"
     diagnoses = {"sub-01": "CN", "sub-02": "AD", "sub-03": "n/a", "sub-04": "AD"}
     rows = [
-        {"participant_id": name, "diagnosis": diagnosis, "age": 70, "sex": "F"}
-        for name, diagnosis in diagnoses.items()
+        {"participant_id": name, "diagnosis": diagnosis, "age": 70, "sex": "F"} for name, diagnosis in diagnoses.items()
     ]
     write_rows(folder / "participants.tsv", rows)
     for number, subject in enumerate(("sub-01", "sub-02", "sub-03")):
@@ -437,9 +434,7 @@ def test_oasis_from_a_filled_folder_without_a_socket(tmp_path: Path, monkeypatch
     }
 
 
-def test_oasis_offline_and_empty_is_an_error_without_a_socket(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_oasis_offline_and_empty_is_an_error_without_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", lambda *a, **k: pytest.fail("a socket was opened"))
     with pytest.raises(IntakeError, match="offline: true forbids"):
         open_source({"source": "oasis", "offline": True}, seed=1, root=tmp_path)
@@ -472,7 +467,5 @@ def test_stages_of_the_data_wing_import_no_torch() -> None:
         "print([m for m in ('torch', 'nilearn', 'nibabel', 'sklearn') if m in sys.modules])"
     )
     package = Path(__file__).resolve().parents[2] / "workflow"
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=package
-    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=package)
     assert found.stdout.strip() == "[]"

@@ -124,9 +124,7 @@ def test_talairach_becomes_mni_by_the_published_matrix():
 def _tables(folder, n_subjects=True):
     folder.mkdir(exist_ok=True)
     with gzip.open(folder / "a.tsv.gz", "wt") as handle:
-        handle.write(
-            "id\ttable_id\tx\ty\tz\n0011\t1\t-26\t-20\t-14\n0011\t2\t24\t-4\t-18\n22\t1\t0\t-50\t26\n"
-        )
+        handle.write("id\ttable_id\tx\ty\tz\n0011\t1\t-26\t-20\t-14\n0011\t2\t24\t-4\t-18\n22\t1\t0\t-50\t26\n")
         handle.write("33\t1\t1\t2\t3\n")
     header, sizes = "id\tspace\tstructural_title\ttitle", ["", "", ""]
     if n_subjects:

@@ -90,8 +90,7 @@ def test_the_cluster_lies_where_the_studies_agree_and_nowhere_else(result):
 def test_scattered_foci_leave_no_truth(context):
     random = generator(9, "scattered")
     scattered = [
-        Experiment(f"S{i}", "", 20, MNI, random.uniform([-50, -80, -30], [50, 50, 50], (3, 3)))
-        for i in range(10)
+        Experiment(f"S{i}", "", 20, MNI, random.uniform([-50, -80, -30], [50, 50, 50], (3, 3))) for i in range(10)
     ]
     with pytest.raises(TruthError, match="survives"):
         analyse(scattered, {"n_iterations": 25}, context)
@@ -132,9 +131,7 @@ def test_every_study_is_accounted_for(experiments, context):
     assert truth.facts["n_flagged"] == 1
     assert truth.facts["n_foci_outside_mask"] == 1
     # What is said to be used is exactly what was used.
-    assert {one.study_id for one in parse_sleuth(truth.foci)} == set(
-        table.index[table["status"] != "excluded"]
-    )
+    assert {one.study_id for one in parse_sleuth(truth.foci)} == set(table.index[table["status"] != "excluded"])
     dropped = analyse(listed, {**settings, "on_overlap": "exclude"}, named, left_out=left_out)
     assert dropped.studies.set_index("study_id").loc["S12", "status"] == "excluded"
     assert dropped.facts["n_studies"] == truth.facts["n_studies"] - 1
@@ -163,9 +160,9 @@ def test_contrasts_of_one_study_make_one_map_with_the_widest_kernel(experiments,
 def test_talairach_foci_land_where_the_same_foci_in_mni_land(experiments, context, tmp_path):
     matrix = np.array([[0.9357, 0.0029, -0.0072], [-0.0065, 0.9396, -0.0726], [0.0103, 0.0752, 0.8967]])
     offset = np.array([-1.0423, -1.3940, 3.6475])
-    text = write_sleuth(
-        [replace(one, coordinates=one.coordinates @ matrix.T + offset) for one in experiments]
-    ).replace("Reference=MNI", "Reference=Talairach")
+    text = write_sleuth([replace(one, coordinates=one.coordinates @ matrix.T + offset) for one in experiments]).replace(
+        "Reference=MNI", "Reference=Talairach"
+    )
     path = tmp_path / "talairach.txt"
     path.write_text(text)
     truth = build_truth({"source": "meta_analysis", "sleuth": str(path), **SETTINGS}, context)

@@ -83,9 +83,7 @@ def _atlas(folder: Path) -> np.ndarray:
     labels[np.linalg.norm(world - [-26, -20, -14], axis=-1) < 12] = 17
     labels[np.linalg.norm(world - [26, -20, -14], axis=-1) < 12] = 200
     _save(labels, affine, folder / "labels.nii.gz")
-    (folder / "names.tsv").write_text(
-        "index\tname\n17\tHippocampus left\n200\tHippocampus right\n3\tAmygdala\n"
-    )
+    (folder / "names.tsv").write_text("index\tname\n17\tHippocampus left\n200\tHippocampus right\n3\tAmygdala\n")
     return labels
 
 

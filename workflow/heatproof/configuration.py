@@ -54,9 +54,7 @@ def methods_of(study: Mapping[str, Any], model: str) -> list[str]:
     """Return the ids of the methods that explain a model: those of its own list, or all that suit it."""
     entry = study["models"][model]
     linear = entry["network"] in LINEAR_NETWORKS
-    suited = [
-        name for name, method in study["methods"].items() if (method["method"] in LINEAR_METHODS) == linear
-    ]
+    suited = [name for name, method in study["methods"].items() if (method["method"] in LINEAR_METHODS) == linear]
     chosen = entry.get("methods")
     return suited if chosen is None else [name for name in suited if name in chosen]
 
@@ -117,9 +115,7 @@ def _resolved(value: Any, schema: Mapping[str, Any], path: tuple[str, ...], sour
     return schema
 
 
-def _selected(
-    value: Any, key: str, files: Iterable[str], path: tuple[str, ...], source: str
-) -> Mapping[str, Any]:
+def _selected(value: Any, key: str, files: Iterable[str], path: tuple[str, ...], source: str) -> Mapping[str, Any]:
     entries = {name: entry for file in files for name, entry in _schema(file).items()}
     allowed = ", ".join(sorted(entries))
     if not isinstance(value, dict) or key not in value:

@@ -52,9 +52,7 @@ def sha256_of_array(array: np.ndarray) -> str:
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a table as TSV: UTF-8, LF, ``n/a`` for a missing value, floats to ten significant digits."""
     with atomic(path) as temporary:
-        frame.to_csv(
-            temporary, sep="\t", index=False, na_rep=MISSING, float_format="%.10g", lineterminator="\n"
-        )
+        frame.to_csv(temporary, sep="\t", index=False, na_rep=MISSING, float_format="%.10g", lineterminator="\n")
 
 
 def read_table(path: str | Path, required: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -83,9 +81,7 @@ def read_table(path: str | Path, required: tuple[str, ...] = ()) -> pd.DataFrame
     with path.open(encoding="utf-8-sig") as handle:
         header = handle.readline().rstrip("\r\n")
     if not header:
-        raise HeatproofError(
-            "the table is empty.", file=path, remedy="give it a header and one row per scan."
-        )
+        raise HeatproofError("the table is empty.", file=path, remedy="give it a header and one row per scan.")
     separator = "\t" if "\t" in header or "," not in header else ","
     names = [name.strip() for name in re.split(separator, header)]
     text = {name: "string" for name in names if name.endswith("_id")}

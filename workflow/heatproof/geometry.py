@@ -109,9 +109,7 @@ def resample(array: np.ndarray, source: Grid, target: Grid, order: int = 1, fill
 
     names = {0: "nearest", 1: "linear", 3: "continuous"}
     if order not in names:
-        raise GeometryError(
-            f"interpolation order {order} is not known.", field="order", remedy="use 0, 1 or 3."
-        )
+        raise GeometryError(f"interpolation order {order} is not known.", field="order", remedy="use 0, 1 or 3.")
     # nilearn wants a type that holds every label exactly; float64 does up to 2**53.
     image = nibabel.Nifti1Image(np.asarray(array, dtype=np.float64), source._volume_affine())
     moved = resample_img(

@@ -156,9 +156,7 @@ def _allocate_folds(
     return folds
 
 
-def allocate(
-    classes: np.ndarray, nuisance: np.ndarray, shares: np.ndarray, key: tuple[object, ...]
-) -> np.ndarray:
+def allocate(classes: np.ndarray, nuisance: np.ndarray, shares: np.ndarray, key: tuple[object, ...]) -> np.ndarray:
     """Return the bin of every unit, so that each bin gets its share of every class.
 
     Units are taken in random order, large ones first, and each goes to the bin that lacks one of its classes

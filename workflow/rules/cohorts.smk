@@ -38,7 +38,7 @@ rule split:
         folds=f"{RESULTS}/{{study}}/folds.tsv",
         leakage=report(
             f"{RESULTS}/{{study}}/leakage.tsv",
-            caption="../report/leakage.rst",
+            caption="../report/table_leakage.rst",
             category="{study}",
             labels={"table": "leakage audit"},
         ),

@@ -17,7 +17,7 @@ rule tabulate:
         **{
             name: report(
                 f"{RESULTS}/{{study}}/tables/{name}.tsv",
-                caption="../report/table.rst",
+                caption=f"../report/table_{name}.rst",
                 category="{study}",
                 subcategory="tables",
                 labels={"table": name.replace("_", " ")},
@@ -59,7 +59,7 @@ rule plot:
             f"{name}_{kind}": (
                 report(
                     f"{RESULTS}/{{study}}/figures/{name}.{kind}",
-                    caption="../report/figure.rst",
+                    caption=f"../report/figure_{name}.rst",
                     category="{study}",
                     subcategory="figures",
                     labels={"figure": name.replace("_", " ")},
@@ -82,3 +82,37 @@ rule plot:
         **grown(4000, 60),
     script:
         "../scripts/plot.py"
+
+
+rule report:
+    """Write the one page that answers which heatmaps can be trusted."""
+    input:
+        [path for study in STUDIES for path in tables(study) + figures(study)],
+        [
+            f"{RESULTS}/{study}/{name}"
+            for study in STUDIES
+            for name in ("cohort.h5", "participants.tsv", "leakage.tsv")
+        ],
+    output:
+        f"{RESULTS}/report.html",
+    params:
+        studies=STUDIES,
+        results=RESULTS,
+        seed=SEED,
+        code=source_digest("heatproof.stages.report"),
+        # Templates and styles are data of the package, which the digest of its code does not see.
+        templates=lambda wildcards: {
+            path.name: path.read_text(encoding="utf-8")
+            for path in sorted(
+                Path(PACKAGE_ROOT, "heatproof/publication/templates").iterdir()
+            )
+        },
+    log:
+        f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.tsv"
+    threads: 1
+    resources:
+        **grown(4000, 30),
+    script:
+        "../scripts/report.py"

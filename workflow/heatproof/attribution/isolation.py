@@ -66,7 +66,7 @@ def channels_last(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
         if isinstance(module, nn.Conv3d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
             if module.in_channels == 1:
-                module.forward = types.MethodType(single_channel_forward, module)  # type: ignore[assignment]
+                module.forward = types.MethodType(single_channel_forward, module)  # type: ignore[method-assign]
     return inputs.contiguous(memory_format=torch.channels_last_3d)
 
 

@@ -105,9 +105,7 @@ def open_mask(choice: str, root: Path, grid: Grid) -> np.ndarray | None:
     return mask
 
 
-def open_atlas(
-    spec: Mapping[str, Any] | None, root: Path, grid: Grid
-) -> tuple[np.ndarray | None, dict[int, str]]:
+def open_atlas(spec: Mapping[str, Any] | None, root: Path, grid: Grid) -> tuple[np.ndarray | None, dict[int, str]]:
     """Return the common areas on the grid, shape grid.shape, and their names.
 
     Parameters
@@ -122,9 +120,7 @@ def open_atlas(
     """
     if not spec:
         return None, {}
-    names = (
-        read_label_names(inside(root, spec["names"], field="cohort.atlas.names")) if spec.get("names") else {}
-    )
+    names = read_label_names(inside(root, spec["names"], field="cohort.atlas.names")) if spec.get("names") else {}
     if not spec.get("path"):
         return None, names
     header = read_header(inside(root, spec["path"], field="cohort.atlas.path"))

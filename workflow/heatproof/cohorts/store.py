@@ -216,9 +216,7 @@ class Cohort:
         self.label_names = {int(k): str(v) for k, v in json.loads(attributes["label_names"]).items()}
         self.description: dict[str, Any] = json.loads(attributes["description"])
         self.mask: np.ndarray = self._file["mask"][:]
-        table = read_table(
-            participants or self.path.with_name("participants.tsv"), ("scan_id", "participant_id")
-        )
+        table = read_table(participants or self.path.with_name("participants.tsv"), ("scan_id", "participant_id"))
         self.participants: pd.DataFrame = table.set_index("scan_id", drop=False).loc[self.scan_ids]
 
     def __enter__(self) -> Cohort:

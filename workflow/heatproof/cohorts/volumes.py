@@ -40,15 +40,11 @@ def area_volumes(scan: RawScan, source: Source) -> Mapping[int, float]:
     return label_volumes(labels, source.grid.voxel_volume, weights)
 
 
-def label_volumes(
-    labels: np.ndarray, voxel_volume: float, weights: np.ndarray | None = None
-) -> dict[int, float]:
+def label_volumes(labels: np.ndarray, voxel_volume: float, weights: np.ndarray | None = None) -> dict[int, float]:
     """Return area -> volume in mm3 of every non-zero label, weighted voxel by voxel if asked."""
     areas, codes = np.unique(labels, return_inverse=True)
     sums = np.bincount(codes.ravel(), None if weights is None else weights.ravel(), minlength=len(areas))
-    return {
-        int(area): float(total * voxel_volume) for area, total in zip(areas, sums, strict=True) if area != 0
-    }
+    return {int(area): float(total * voxel_volume) for area, total in zip(areas, sums, strict=True) if area != 0}
 
 
 def volumes_table(volumes: Mapping[str, Mapping[int, float]], names: Mapping[int, str]) -> pd.DataFrame:

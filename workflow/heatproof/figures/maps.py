@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PLANES = ("sagittal", "coronal", "axial")
 SHOWN_ABOVE = 0.3
 GAP = 2
+NUDGE_MM = 1e-4
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def draw_mean_maps(
     height, width = behind.pixels.shape
     row_height = 6.3 * height / width
     with drawing() as make:
-        figure = make(figsize=(9.4, row_height * len(maps) + 0.75), layout="constrained")
+        figure = make(figsize=(8.3, row_height * len(maps) + 0.75), layout="constrained")
         panels = figure.subplots(len(maps), 1, squeeze=False).ravel()
         image = None
         for row, (name, values) in enumerate(maps.items()):
@@ -147,7 +148,8 @@ def _cut(values: np.ndarray, grid: Grid, cut: Slice, box: np.ndarray) -> np.ndar
     lines = [np.arange(box[0, axis], box[1, axis] + step / 2, step) for axis in (across, up)]
     points = np.full((len(lines[1]), len(lines[0]), 3), cut.position)
     points[..., across], points[..., up] = np.meshgrid(*lines)
-    voxels = np.rint(grid.voxel(points.reshape(-1, 3))).astype(int)
+    # Half-way points go to the voxel on the same side of the head, however the axes of the file run.
+    voxels = np.rint(grid.voxel(points.reshape(-1, 3) + NUDGE_MM)).astype(int)
     valid = ((voxels >= 0) & (voxels < np.array(grid.shape))).all(axis=1)
     result = np.zeros(len(voxels), dtype=np.float32)
     result[valid] = values[tuple(voxels[valid].T)]

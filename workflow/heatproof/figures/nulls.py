@@ -38,6 +38,8 @@ def draw_nulls(nulls: pd.DataFrame, pairs: Sequence[tuple[str, str]], controls: 
     controls : sequence of str
         Written in grey.
     """
+    if nulls.empty:
+        return absent("No null was computed.")
     chosen = _one_condition(nulls)
     wanted = {pair: position for position, pair in enumerate(pairs)}
     chosen = chosen[[pair in wanted for pair in zip(chosen["model"], chosen["method"], strict=True)]]
@@ -71,8 +73,6 @@ def draw_nulls(nulls: pd.DataFrame, pairs: Sequence[tuple[str, str]], controls: 
 
 def _one_condition(nulls: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of one metric, population, rectification, smoothing and null, the most basic of each."""
-    if nulls.empty:
-        return nulls
     part = nulls
     preferences = {
         "null": ("surrogate",), "metric": ("max_dice", "dice_at_size"), "population": ("patients", "all"),
@@ -95,7 +95,8 @@ def _panel(axes: Axes, part: pd.DataFrame, controls: set[str]) -> None:
         words = "control" if line.method in controls else "above the null" if above else "within the null"
         axes.plot(line.observed, position, "o", color=colour, markersize=5, zorder=3, label=words)
         beside = (max(line.observed, line.null_95), position)
-        axes.annotate(f"p = {line.p_value:.3f}", beside, (6, 0), textcoords="offset points", va="center",
+        text = "p < 0.001" if line.p_value < 0.001 else f"p = {line.p_value:.3f}"
+        axes.annotate(text, beside, (6, 0), textcoords="offset points", va="center",
                       fontsize=6.6, color="#56606b")  # fmt: skip
     names = [escape(shorten(label(name), 26)) for name in part["method"]]
     axes.set_yticks(range(len(part)), names)

@@ -111,7 +111,7 @@ def drawing() -> Iterator[Any]:
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(SETTINGS):
+    with matplotlib.rc_context(SETTINGS):  # type: ignore[arg-type]
         yield Figure
 
 
@@ -122,7 +122,7 @@ def save(figure: Figure, paths: Iterable[str | Path]) -> None:
     for path in paths:
         kind = Path(path).suffix.lstrip(".")
         metadata: dict[str, Any] = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        with matplotlib.rc_context(SETTINGS), atomic(path) as temporary:
+        with matplotlib.rc_context(SETTINGS), atomic(path) as temporary:  # type: ignore[arg-type]
             figure.savefig(temporary, format=kind, dpi=130, metadata=metadata)
 
 

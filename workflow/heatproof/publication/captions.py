@@ -28,7 +28,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "performance": (
         "Networks",
-        "What each network can do on scans that it has not seen, with 95 % intervals over people.",
+        "What each network can do on scans that it has not seen, with 95 % "
+        "intervals over people. Shown: all folds and seeds together.",
     ),
     "area_relevance": (
         "Relevance by area",

@@ -13,6 +13,14 @@ from heatproof.publication.captions import CAPTIONS
 MOST_ROWS = 250
 # Thousands of single ranks tell a reader less than their summary, which has a table of its own.
 LEFT_OUT = ("rank_stability",)
+# What a reader looks for comes first; the file has every column.
+COLUMNS = {
+    "ranking": (
+        "method", "model", "recipe", "level", "truth", "metric", "rank", "mean", "low", "high", "difference_to_prior",
+        "difference_low", "difference_high", "p_holm", "beats_prior", "chance", "null_p", "is_control", "n_scans",
+        "n_people", "n_folds", "n_seeds",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ def tables(frames: Mapping[str, pd.DataFrame], leakage: pd.DataFrame, view: View
 
 def _shown(name: str, frame: pd.DataFrame, view: View | None) -> Shown:
     cut = _cut(name, frame, view) if len(frame) else frame
-    cut = cut.head(MOST_ROWS)
+    wanted = [column for column in COLUMNS.get(name, cut.columns) if column in cut.columns]
+    cut = cut.loc[:, wanted].head(MOST_ROWS)
     # A column without any value only takes room.
     cut = cut.loc[:, [column for column in cut.columns if cut[column].notna().any() and not (cut[column] == "").all()]]
     title, caption = CAPTIONS[name]
@@ -66,6 +75,8 @@ def _shown(name: str, frame: pd.DataFrame, view: View | None) -> Shown:
 
 
 def _cut(name: str, frame: pd.DataFrame, view: View | None) -> pd.DataFrame:
+    if name == "performance":
+        return frame[frame["fold"] == -1]
     if name == "gain":
         return frame.sort_values("gain", ascending=False, kind="stable")
     if name == "area_relevance":

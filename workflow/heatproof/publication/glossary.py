@@ -27,7 +27,7 @@ GLOSSARY: dict[str, Term] = {
         "the truth's share of the brain",
     ),
     "auroc": Term(
-        "Chance that a voxel inside the truth is more relevant than one outside it.",
+        "Probability that a voxel inside the truth is more relevant than one outside it.",
         "larger",
         "0.5",
     ),

@@ -85,7 +85,7 @@ def render_report(studies: Sequence[StudyReport], provenance: Provenance) -> str
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(label=label, cell=cell, signed=signed)
+    environment.filters.update(label=label, cell=cell, signed=signed, p_value=p_value)
     return environment.get_template("report.html.j2").render(
         studies=[_context(study) for study in studies],
         provenance=provenance,
@@ -166,6 +166,11 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
     return str(value)
+
+
+def p_value(value: float) -> str:
+    """Return ``p = 0.012``, never ``p = 0``: a permutation test cannot show that."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def signed(value: float) -> str:

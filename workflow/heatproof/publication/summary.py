@@ -154,10 +154,12 @@ def _networks(performance: pd.DataFrame, models: Sequence[str], chance: float) -
         return []
     chosen = (performance["metric"] == "balanced_accuracy") & (performance["fold"] == -1)
     rows = performance[chosen & (performance["part"] == "test")].drop_duplicates("model").set_index("model")
-    order = [name for name in models if name in rows.index]
-    return [
-        Network(name, *(float(rows.loc[name, column]) for column in ("value", "low", "high")), chance) for name in order
-    ]
+    found = []
+    for name in models:
+        if name in rows.index:
+            value, low, high = (float(rows.loc[name, column]) for column in ("value", "low", "high"))
+            found.append(Network(name, value, low, high, chance))
+    return found
 
 
 def _warnings(
@@ -198,7 +200,10 @@ def _leaks(leakage: pd.DataFrame) -> list[Warned]:
 def _excluded(exclusions: pd.DataFrame) -> list[Warned]:
     out = exclusions[exclusions["action"] == "excluded"] if len(exclusions) else exclusions
     n = out["scan_id"].nunique() if len(out) else 0
-    return [Warned(f"{n} scan(s) did not pass the intake gate and were left out; the reasons are below.")] if n else []
+    if not n:
+        return []
+    scans = "1 scan" if n == 1 else f"{n} scans"
+    return [Warned(f"{scans} did not pass the intake gate and stayed out; the table Intake gives the reasons.")]
 
 
 def _incomplete(residuals: pd.DataFrame, methods: Mapping[str, Mapping[str, Any]]) -> list[Warned]:

@@ -152,9 +152,7 @@ def target_classes(job: AttributionJob, scan_ids: list[str], cohort: Cohort, pre
         table = read_table(predictions, ("scan_id", "part", "predicted"))
         test = table[table["part"] == "test"].set_index("scan_id")
         return test.loc[scan_ids, "predicted"].to_numpy(np.int64)
-    raise ConfigError(
-        f"the target '{kind}' is not known.", field="target", remedy="use patient, predicted or label."
-    )
+    raise ConfigError(f"the target '{kind}' is not known.", field="target", remedy="use patient, predicted or label.")
 
 
 def prepared_context(
@@ -210,9 +208,7 @@ def _describe(
     file.create_dataset("scan_ids", data=np.array(scan_ids, dtype=object), dtype=h5py.string_dtype())
     file.create_dataset("target", data=targets)
     file.attrs["method"] = job.entry["method"]
-    file.attrs["parameters"] = json.dumps(
-        {**parameters, "target": job.entry.get("target", "patient")}, sort_keys=True
-    )
+    file.attrs["parameters"] = json.dumps({**parameters, "target": job.entry.get("target", "patient")}, sort_keys=True)
     file.attrs["seed"] = job.study_seed
     file.attrs["model_sha256"] = model_sha256
     if cohort.grid.affine is not None:

@@ -42,7 +42,7 @@ NULL_COLUMNS = (
 
 @dataclass(frozen=True)
 class PoolFiles:
-    """Files that `pool` writes; `nifti` is a folder, and None where the grid is no volume."""
+    """Files that `pool` writes; `nifti` is a folder, which stays empty where the grid is no volume."""
 
     group: Path
     scores: Path
@@ -87,6 +87,8 @@ def pool(
     HeatproofError
         If no fold has a mean map, or they differ in shape.
     """
+    import pandas as pd
+
     folds = [_read_means(path) for path in means]
     with Cohort(cohort, participants) as store:
         judge = evaluator(spec, "group", store.mask, store.grid.spacing)
@@ -104,18 +106,12 @@ def pool(
             remedy="look in the folds' scores for maps that are not finite.",
         )
     rows = _scores(pooled, judge, known, spec["smoothing_mm"]["group"], spec["rectify"], "group")
-    table = [score_table(rows, origin)]
-    table += _leave_one_out(folds, fold_judge, known, spec, origin)
-    import pandas as pd
-
+    table = [score_table(rows, origin), *_leave_one_out(folds, fold_judge, known, spec, origin)]
     write_parquet(pd.concat(table, ignore_index=True), outputs.scores)
     write_parquet(_nulls(pooled, judge, known, spec, origin, seed), outputs.nulls)
     _write_group(pooled, judge, known, spec, origin, grid.affine, outputs.group)
-    if outputs.nifti is not None and grid.affine is not None:
-        for population, group in pooled.items():
-            for rectify in spec["rectify"]:
-                values = rectified(group.signed, group.absolute, rectify).astype(np.float32)
-                write_nifti(values, grid.affine, outputs.nifti / f"{population}_{rectify}.nii.gz")
+    if outputs.nifti is not None:
+        _write_niftis(pooled, spec["rectify"], grid.affine, outputs.nifti)
 
 
 def _read_means(path: Path) -> tuple[int, Means]:
@@ -214,6 +210,19 @@ def _null_places(
         (truth, name): compare(score(ranked), drawn[truth, name], METRICS[name].larger_is_better)
         for (truth, name), score in ways.items()
     }
+
+
+def _write_niftis(
+    pooled: Mapping[str, GroupMean], rectifications: Sequence[str], affine: np.ndarray | None, folder: Path
+) -> None:
+    """Write the group maps of a volume; the folder of an image or a signal stays empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if affine is None:
+        return
+    for population, group in pooled.items():
+        for rectify in rectifications:
+            values = rectified(group.signed, group.absolute, rectify).astype(np.float32)
+            write_nifti(values, affine, folder / f"{population}_{rectify}.nii.gz")
 
 
 def _write_group(

@@ -57,6 +57,8 @@ def comparisons(
     left_out = {without_level(c.key): c for c in conditions(scored[scored["level"] == "leave_one_out"])}
     parts = []
     for condition in conditions(scored[scored["level"] != "leave_one_out"]):
+        if len(condition.methods) < 2:
+            continue
         sampled = sample(condition, left_out.get(without_level(condition.key)), seed, n_bootstrap)
         first, second = np.triu_indices(len(condition.methods), k=1)
         weights = np.zeros((len(condition.methods), first.size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,30 +89,29 @@ def primary(scores: pd.DataFrame) -> pd.DataFrame:
     return scores[keep]
 
 
-def conditions(scores: pd.DataFrame, always: Collection[str] = ()) -> Iterator[Condition]:
-    """Yield every condition of a score table.
+def conditions(scores: pd.DataFrame) -> Iterator[Condition]:
+    """Yield every condition of a score table; a method without any finite score is not in it.
 
     Parameters
     ----------
     scores : DataFrame
         Long score table of one level or several.
-    always : collection of str
-        Methods that a condition keeps even if none of their scores is finite.
     """
     units = ["fold", "seed", "scan_id", "participant_id"]
-    columns = [*KEYS, *units, "method", "value"]
-    for key, part in scores[columns].groupby(list(KEYS), sort=True, observed=True):
-        table = part.set_index([*units, "method"])["value"].unstack("method")
-        finite = np.isfinite(table.to_numpy(dtype=float))
-        # A method without any score cannot be compared; it must not take the others' units with it.
+    if scores.empty:
+        return
+    wide = scores.set_index([*KEYS, *units, "method"])["value"].unstack("method")
+    values, methods = wide.to_numpy(dtype=float), np.array(wide.columns, dtype=object)
+    index = wide.index.to_frame(index=False)
+    for key, rows in index.groupby(list(KEYS), sort=True, observed=True).indices.items():
+        finite = np.isfinite(values[rows])
+        # A method that failed everywhere cannot be compared; it must not take the others' units with it.
         usable = finite.any(axis=0)
         complete = finite[:, usable].all(axis=1) & bool(usable.any())
-        dropped = [name for name, use in zip(table.columns, usable, strict=True) if not use and name not in always]
-        kept = table.loc[complete].drop(columns=dropped)
         yield Condition(
             dict(zip(KEYS, key, strict=True)),
-            list(kept.columns),
-            kept.to_numpy(dtype=float),
-            kept.index.to_frame(index=False),
-            int(len(table) - complete.sum()),
+            methods[usable].tolist(),
+            values[rows[complete]][:, usable],
+            index.loc[rows[complete], units].reset_index(drop=True),
+            int((~complete).sum()),
         )

@@ -70,27 +70,34 @@ def ranking(
     chances = _chances(scored)
     left_out = {without_level(c.key): c for c in conditions(scored[scored["level"] == "leave_one_out"])}
     rows: list[dict[str, Any]] = []
-    for condition in conditions(_with_borrowed_prior(scored[scored["level"] != "leave_one_out"], prior), controls):
-        sampled = sample(condition, left_out.get(without_level(condition.key)), seed, n_bootstrap)
-        columns = _level_columns(condition, sampled)
-        columns |= _against_prior(condition, sampled, controls, prior, seed, n_permutations)
+    for condition in conditions(_with_borrowed_prior(scored[scored["level"] != "leave_one_out"], prior)):
+        columns: dict[str, np.ndarray] = {}
+        if condition.methods:
+            sampled = sample(condition, left_out.get(without_level(condition.key)), seed, n_bootstrap)
+            columns = _level_columns(condition, sampled) | {"interval": np.full(len(condition.methods), sampled.kind)}
+            columns |= _against_prior(condition, sampled, controls, prior, seed, n_permutations)
         counts = _counts(condition)
-        for position, method in enumerate(condition.methods):
-            key = (*condition.key.values(), method)
-            if key in chances:
-                own = {name: values[position] for name, values in columns.items()}
-                shared = {**condition.key, "method": method, "is_control": method in controls}
-                rows.append({**shared, **own, **counts, "interval": sampled.kind, "chance": chances[key]})
+        for method, chance in chances[tuple(condition.key.values())].items():
+            shared = {**condition.key, "method": method, "is_control": method in controls, "chance": chance}
+            if method in condition.methods:
+                position = condition.methods.index(method)
+                own = {name: values[position] for name, values in columns.items()} | counts
+            else:
+                # It failed on every scan: the row stays, without a number.
+                own = {"n_scans": 0, "n_people": 0}
+            rows.append({**shared, **own})
     frame = pd.DataFrame(rows, columns=[name for name in RANKING_COLUMNS if name != "null_p"])
     return _with_nulls(frame, nulls)[list(RANKING_COLUMNS)]
 
 
-def _chances(scores: pd.DataFrame) -> dict[tuple[Any, ...], float]:
-    """Return the chance level of every condition and method that was really scored."""
-    keys = [*KEYS, "method"]
+def _chances(scores: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, float]]:
+    """Return for every condition the methods that were really scored, with their chance level."""
     if "chance" not in scores:
         scores = scores.assign(chance=scores["metric"].map({"auroc": 0.5, "spearman": 0.0}).astype(float))
-    return scores.groupby(keys, observed=True)["chance"].mean().to_dict()
+    chances: dict[tuple[Any, ...], dict[str, float]] = {}
+    for (*key, method), chance in scores.groupby([*KEYS, "method"], observed=True)["chance"].mean().items():
+        chances.setdefault(tuple(key), {})[method] = float(chance)
+    return chances
 
 
 def _with_borrowed_prior(scores: pd.DataFrame, prior: str) -> pd.DataFrame:

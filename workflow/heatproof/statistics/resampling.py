@@ -75,9 +75,14 @@ def interval(draws: np.ndarray, n_people: int, level: float = LEVEL) -> tuple[np
     from scipy.special import ndtr, stdtrit
 
     tail = ndtr(np.sqrt(n_people / (n_people - 1)) * stdtrit(n_people - 1, (1 - level) / 2))
-    quantile = np.quantile if not np.isnan(draws).any() else np.nanquantile
-    low, high = quantile(draws, [tail, 1 - tail], axis=0)
-    return low, high
+    missing = np.isnan(draws)
+    if not missing.any():
+        low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+        return low, high
+    bounds = np.full((2, *draws.shape[1:]), np.nan)
+    some = ~missing.all(axis=0)
+    bounds[:, some] = np.nanquantile(draws[:, some], [tail, 1 - tail], axis=0)
+    return bounds[0], bounds[1]
 
 
 def t_interval(estimate: np.ndarray, error: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:

@@ -73,8 +73,8 @@ def sample(condition: Condition, left_out: Condition | None, seed: int, n_bootst
     if condition.key["level"] == "scan":
         people = condition.person_means()
         if not len(people):
-            empty = np.full(len(condition.methods), np.nan)
-            return Sampled(empty, empty[None].repeat(2, axis=0), BOOTSTRAP, people)
+            empty = np.full((2, len(condition.methods)), np.nan)
+            return Sampled(empty[0], empty, BOOTSTRAP, people)
         return Sampled(people.mean(axis=0), bootstrap_means(people, seed, n_bootstrap), BOOTSTRAP, people)
     if condition.key["level"] == "fold":
         folds = condition.fold_means()

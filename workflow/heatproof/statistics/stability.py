@@ -42,8 +42,8 @@ def rank_stability(scores: pd.DataFrame) -> pd.DataFrame:
     if kept.empty:
         return pd.DataFrame(columns=list(STABILITY_COLUMNS))
     keys = list(FACTORS)
-    people = kept.groupby([*keys, "method", "participant_id"], observed=True)["value"].agg(_strict_mean)
-    table = people.groupby([*keys, "method"], observed=True).agg(_strict_mean).reset_index()
+    people = kept.groupby([*keys, "method", "participant_id"], observed=True)["value"].mean(skipna=False)
+    table = people.groupby([*keys, "method"], observed=True).mean(skipna=False).reset_index()
     # What a method lacks in one seed or model must not change who is compared there.
     wide = table.set_index([*keys, "method"])["value"].unstack("method")
     groups = wide.groupby(["model", "recipe"], observed=True)
@@ -63,10 +63,6 @@ def _chosen(scores: pd.DataFrame) -> np.ndarray:
     if not (level == "scan").any():
         chosen |= level == "fold"
     return chosen
-
-
-def _strict_mean(values: pd.Series) -> float:
-    return float(values.to_numpy(dtype=float).mean())
 
 
 def _ranked(wide: pd.DataFrame) -> pd.DataFrame:

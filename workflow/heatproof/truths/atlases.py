@@ -83,9 +83,7 @@ def build(spec: Mapping[str, Any], context: Context) -> Truth:
     field = f"truths.{context.name}"
     if spec.get("labels", EMBEDDED) == EMBEDDED:
         if context.atlas is None:
-            raise TruthError(
-                "the cohort has no common atlas.", field=f"{field}.labels", remedy="give a label volume."
-            )
+            raise TruthError("the cohort has no common atlas.", field=f"{field}.labels", remedy="give a label volume.")
         labels, names, file = context.atlas, dict(context.label_names), "the cohort's atlas"
     else:
         path = context.resolve(str(spec["labels"]), f"{field}.labels")

@@ -54,9 +54,7 @@ def space_of(text: object, file: str, where: str) -> str:
     """
     space = SPACES.get(str(text).strip().lower())
     if space is None:
-        raise TruthError(
-            f"the space '{text}' is not known.", file=file, field=where, remedy="use MNI or Talairach."
-        )
+        raise TruthError(f"the space '{text}' is not known.", file=file, field=where, remedy="use MNI or Talairach.")
     return space
 
 

@@ -114,9 +114,7 @@ def _experiments(
     frame = _read(path)
     for column in ("x", "y", "z"):
         if column not in frame.columns:
-            raise TruthError(
-                "the column is missing.", file=path, field=column, remedy="give x, y and z in mm."
-            )
+            raise TruthError("the column is missing.", file=path, field=column, remedy="give x, y and z in mm.")
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
         bad = frame.index[~(frame[column].abs() <= LARGEST_COORDINATE_MM)]
         if len(bad):
@@ -135,9 +133,7 @@ def _experiments(
         reason = refused.get(study, "") if study in facts.index else "not in the table of studies"
         if reason:
             title = facts["title"].get(study, "") if "title" in facts.columns else ""
-            experiments.append(
-                Experiment(study, "", 0, "", coordinates, title=title, file=path.name, note=reason)
-            )
+            experiments.append(Experiment(study, "", 0, "", coordinates, title=title, file=path.name, note=reason))
         else:
             experiments.append(_experiment(study, coordinates, facts.loc[study], path, defaults))
     return experiments

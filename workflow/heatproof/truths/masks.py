@@ -34,9 +34,7 @@ def build(spec: Mapping[str, Any], context: Context) -> Truth:
     values, source = read_volume(path, field)
     threshold = float(spec.get("threshold", 0.0))
     binary = np.unique(values).size <= 2
-    moved = onto(
-        values.astype(np.float32), source, context.grid, order=0 if binary else 1, file=path, field=field
-    )
+    moved = onto(values.astype(np.float32), source, context.grid, order=0 if binary else 1, file=path, field=field)
     strength = np.where(context.mask, moved, 0)
     kind = "binary mask (nearest neighbour)" if binary else "statistic (linear interpolation)"
     return Truth(

@@ -173,9 +173,7 @@ def _organise(experiments: Iterable[Experiment], by: str) -> list[Study]:
     return studies
 
 
-def _judge(
-    studies: Sequence[Study], spec: Mapping[str, Any], context: Context, left_out: set[str]
-) -> list[Study]:
+def _judge(studies: Sequence[Study], spec: Mapping[str, Any], context: Context, left_out: set[str]) -> list[Study]:
     """Return the studies with their status: used, flagged or excluded, each with its reason."""
     exclude = {str(key): str(reason) for key, reason in (spec.get("exclude") or {}).items()}
     cohorts = {str(key): str(name) for key, name in (spec.get("study_cohorts") or {}).items()}
@@ -201,9 +199,7 @@ def _judge(
         elif cohort and cohort.lower() in training:
             status = EXCLUDED if spec.get("on_overlap", "flag") == "exclude" else FLAGGED
             reason = f"its people are from {cohort}, as the training data are"
-        judged.append(
-            replace(study, experiment=replace(experiment, cohort=cohort), status=status, reason=reason)
-        )
+        judged.append(replace(study, experiment=replace(experiment, cohort=cohort), status=status, reason=reason))
     return judged
 
 

@@ -148,9 +148,7 @@ def context_hash(spec: Mapping[str, Any], context: Context) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def write_truth(
-    truth: Truth, grid: Grid, path: str | Path, nifti: str | Path | None = None, context: str = ""
-) -> None:
+def write_truth(truth: Truth, grid: Grid, path: str | Path, nifti: str | Path | None = None, context: str = "") -> None:
     """Write a truth.
 
     Parameters
@@ -178,9 +176,7 @@ def write_truth(
             file.attrs["affine"] = grid.affine
     if nifti is not None:
         if grid.affine is None:
-            raise TruthError(
-                "only a volume can be written as NIfTI.", file=nifti, remedy="leave the NIfTI out."
-            )
+            raise TruthError("only a volume can be written as NIfTI.", file=nifti, remedy="leave the NIfTI out.")
         write_nifti(truth.values, grid.affine, nifti)
 
 
@@ -194,9 +190,7 @@ def read_truth(path: str | Path) -> Truth:
     """
     with h5py.File(Path(path), "r") as file:
         if "map" not in file or "mask" not in file:
-            raise TruthError(
-                "the file has no datasets 'map' and 'mask'.", file=path, remedy="run rule 'truth' again."
-            )
+            raise TruthError("the file has no datasets 'map' and 'mask'.", file=path, remedy="run rule 'truth' again.")
         return Truth(
             file["map"][:],
             file["mask"][:],

@@ -438,3 +438,15 @@ def plot_inputs(study: Study, tables: dict[str, Path]):
         histories=sorted(folder.glob("*/fold-*/history.tsv")),
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
     )
+
+
+def write_figures(
+    study: Study, tables: dict[str, Path], folder: str = "figures", names: tuple[str, ...] = ()
+) -> dict[str, list[Path]]:
+    """Run the stage `plot`; return the files of each figure by name."""
+    from heatproof.figures.catalogue import FIGURES
+    from heatproof.stages.plot import plot
+
+    paths = {name: [study.folder / folder / f"{name}.{kind}" for kind in ("svg", "png")] for name in names or FIGURES}
+    plot(plot_inputs(study, tables), paths)
+    return paths

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heatproof.errors import HeatproofError
+from heatproof.files import read_table
+from heatproof.publication.privacy import shareable, without_paths
+from heatproof.publication.recipes import compare_recipes, recipe_pairs
+from heatproof.publication.tables import TABLES, exclusions, residuals, with_verdicts
+from heatproof.publication.verdicts import above_chance, beats_prior
+from heatproof.stages.runs import read_runs, read_text_table, run_of
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "verdict"),
+    [
+        (0.01, 0.2, 0.01, "yes"),
+        (0.01, 0.2, 0.2, "undecided"),  # the interval alone is not enough
+        (0.01, 0.2, 0.05, "undecided"),
+        (0.0, 0.2, 0.01, "undecided"),
+        (-0.1, 0.2, 0.001, "undecided"),
+        (-0.2, -0.01, 0.9, "no"),
+        (-0.2, 0.0, 0.001, "undecided"),
+        (NAN, NAN, 0.001, "undecided"),
+        (0.01, 0.2, NAN, "undecided"),
+    ],
+)
+def test_the_decision_rule(low, high, p, verdict):
+    assert beats_prior(low, high, p) == verdict
+
+
+def test_above_chance_needs_the_whole_interval():
+    assert above_chance(0.51, 0.5)
+    assert not above_chance(0.5, 0.5)
+    assert not above_chance(NAN, 0.5)
+
+
+def test_controls_and_uncompared_methods_get_no_verdict():
+    rows = {"difference_low": [0.1] * 3, "difference_high": [0.2] * 3, "p_holm": [0.01] * 3}
+    table = pd.DataFrame({**rows, "is_control": [False, True, False], "prior_mean": [0.3, 0.3, NAN]})
+    assert with_verdicts(table)["beats_prior"].tolist() == ["yes", "", ""]
+
+
+def test_every_table_is_written_and_finds_what_was_planted(finished):
+    _, paths, _ = finished
+    tables = {name: read_text_table(path) for name, path in paths.items()}
+    assert set(tables) == set(TABLES)
+    ranking = tables["ranking"]
+    scan = ranking[
+        (ranking["level"] == "scan") & (ranking["metric"] == "dice_at_size") & (ranking["smoothing_mm"] == 0)
+    ]
+    verdicts = scan[scan["model"] == "boehle"].set_index("method")["beats_prior"]
+    assert verdicts["lrp"] == "yes"
+    assert verdicts["saliency"] == "no"
+    assert verdicts["random_noise"] == ""
+    gain = tables["gain"]
+    hippocampus = gain[(gain["name"] == "left hippocampus") & (gain["model"] == "boehle")].set_index("method")["gain"]
+    assert hippocampus["lrp"] == pytest.approx(7, rel=0.1)
+    assert hippocampus["guided_backprop"] == pytest.approx(1, rel=0.2)
+
+
+def test_the_same_seed_gives_the_same_bytes(finished, tmp_path):
+    from publication import synthetic_study as synthetic
+
+    study, paths, _ = finished
+    before = {name: path.read_bytes() for name, path in paths.items()}
+    again = synthetic.write_tables(study)
+    assert {name: path.read_bytes() for name, path in again.items()} == before
+
+
+def test_recipes_are_paired_by_network_not_by_name():
+    models = {
+        "wang": {"network": "wang_b", "width": 8, "recipe": "corrected"},
+        "wide": {"network": "wang_b", "width": 24, "recipe": "corrected"},
+        "old": {"network": "wang_b", "width": 24, "recipe": "as_published", "intensity": "minmax"},
+        "alone": {"network": "boehle", "recipe": "as_published"},
+    }
+    assert recipe_pairs(models) == [("old", "wide")]
+
+
+def test_recipe_difference_is_corrected_minus_published():
+    models = {"a": {"network": "x"}, "b": {"network": "x", "recipe": "as_published"}}
+    performance = pd.DataFrame(
+        {"model": ["a", "b"], "recipe": ["corrected", "as_published"], "fold": -1, "seed": -1, "part": "validation",
+         "metric": "balanced_accuracy", "value": [0.7, 0.95], "low": [0.6, 0.9], "high": [0.8, 1.0]}
+    )  # fmt: skip
+    table = compare_recipes(pd.DataFrame(), performance, models)
+    assert table["difference"].tolist() == pytest.approx([-0.25])
+    assert table["as_published_high"].tolist() == [1.0]
+
+
+def test_one_recipe_gives_an_empty_comparison():
+    assert compare_recipes(pd.DataFrame(), pd.DataFrame(), {"a": {"network": "x"}}).empty
+
+
+def test_residuals_count_scans_with_a_promise_only():
+    scores = pd.DataFrame(
+        {"model": "m", "recipe": "corrected", "method": ["ig", "ig", "ig", "saliency"], "scan_id": ["1", "2", "3", "1"],
+         "metric": "completeness_residual", "value": [-0.5, 0.1, np.nan, np.nan]}
+    )  # fmt: skip
+    table = residuals(scores)
+    assert table["method"].tolist() == ["ig"]
+    assert table.loc[0, ["n_scans", "median_absolute", "largest_absolute"]].tolist() == [2, 0.3, 0.5]
+
+
+def test_exclusions_hold_the_reason_and_no_path():
+    path = "/home/some one/scans/9.nii.gz"
+    intake = pd.DataFrame(
+        {"scan_id": ["1", "9"], "file": ["/x/1.nii", path], "field": ["", "voxels"], "action": ["accepted", "excluded"],
+         "reason": ["", f"{path} holds 12 voxels that are not finite; see ~/notes.txt"]}
+    )  # fmt: skip
+    table = exclusions(intake)
+    assert list(table.columns) == ["scan_id", "action", "field", "reason"]
+    assert table["reason"].tolist() == ["[path] holds 12 voxels that are not finite; see [path]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("/data/adni/sub-1.nii", "[path]"),
+        (r"C:\Users\me\scan.nii", "[path]"),
+        ("read ~/scans/a.nii, then stop", "read [path], then stop"),
+        ("and/or 1/2 per scan", "and/or 1/2 per scan"),
+        ("https://example.org/a/b", "https://example.org/a/b"),
+        ("foci/ad.txt", "foci/ad.txt"),
+    ],
+)
+def test_absolute_paths_are_hidden_and_other_slashes_kept(text, clean):
+    assert without_paths(text) == clean
+
+
+def test_paths_deep_inside_a_configuration_are_hidden():
+    config = {"cohort": {"files": ["/home/me/a.tsv", "b.tsv"], "n": 3}}
+    assert shareable(config) == {"cohort": {"files": ["[path]", "b.tsv"], "n": 3}}
+
+
+def test_runs_know_their_model_fold_and_seed(finished):
+    study, _, _ = finished
+    frame = read_runs(study.folder.glob("boehle/fold-*/predictions.tsv"), {"boehle": {"recipe": "corrected"}}, "demo")
+    assert sorted(frame["fold"].unique()) == [0, 1, 2]
+    one = read_table(study.folder / "boehle" / "fold-1_seed-0" / "predictions.tsv")
+    assert (frame["fold"] == 1).sum() == len(one)
+
+
+def test_a_file_outside_a_run_is_refused(tmp_path):
+    with pytest.raises(HeatproofError, match="folder of a run"):
+        run_of(tmp_path / "predictions.tsv")
