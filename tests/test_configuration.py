@@ -135,3 +135,9 @@ def test_every_default_passes_its_own_schema() -> None:
         if "default" in described and not isinstance(described["default"], dict):
             errors = list(Draft202012Validator(described).iter_errors(described["default"]))
             assert not errors, f"{path}: {errors[0].message}"
+
+
+def test_the_reference_of_every_key_is_the_schema_s() -> None:
+    from heatproof.reference import reference
+
+    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == reference()

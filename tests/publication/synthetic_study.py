@@ -371,7 +371,7 @@ def write(study: Study) -> Path:
                 {
                     "recipe": "corrected",
                     "fold": 0,
-                    "check": "person on both sides",
+                    "check": "participant train-test",
                     "n": 0,
                     "passed": True,
                     "detail": "",
@@ -379,7 +379,7 @@ def write(study: Study) -> Path:
                 {
                     "recipe": "as_published",
                     "fold": 0,
-                    "check": "validation scans seen in training",
+                    "check": "participant train-validation",
                     "n": 14,
                     "passed": False,
                     "detail": "14 of 18 validation scans",

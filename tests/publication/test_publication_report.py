@@ -75,7 +75,10 @@ def test_a_network_at_chance_is_a_grave_warning(finished):
 
 def test_leaks_exclusions_and_missing_completeness_are_said(finished):
     text = " ".join(warning.text for warning in summary_of(finished).further)
-    assert "validation scans seen in training (n = 14" in text
+    assert (
+        "Leak found: the same people in train and validation under the recipe “as published” (n = 14, 1 of 1 folds)"
+        in text
+    )
     assert "1 scan did not pass the intake gate" in text
     without = read_text_table(finished[1]["residuals"])
     without = without[without["method"] != "lrp"]

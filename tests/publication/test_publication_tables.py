@@ -102,8 +102,13 @@ def test_residuals_count_scans_with_a_promise_only():
         {"model": "m", "recipe": "corrected", "method": ["ig", "ig", "ig", "saliency"], "scan_id": ["1", "2", "3", "1"],
          "metric": "completeness_residual", "value": [-0.5, 0.1, np.nan, np.nan]}
     )  # fmt: skip
-    table = residuals(scores)
+    predictions = pd.DataFrame(
+        {"model": "m", "part": ["test", "test", "train"], "logit_0": 0.0, "logit_1": [-1, 1, 99]}
+    )
+    table = residuals(scores, predictions)
     assert table["method"].tolist() == ["ig"]
+    assert table["median_share"].item() == pytest.approx(0.3 / np.sqrt(2))
+    assert residuals(scores, predictions.drop(columns=["logit_0", "logit_1"]))["median_share"].isna().all()
     assert table.loc[0, ["n_scans", "median_absolute", "largest_absolute"]].tolist() == [2, 0.3, 0.5]
 
 

@@ -54,7 +54,9 @@ def _rows(
         default = "required" if key in required and "default" not in described else _code(described.get("default"))
         text = str(described.get("description", "")).replace("\n", " ").replace("|", "\\|").strip()
         yield f"| `{name}` | {_kind(described)} | {described.get('unit', 'none')} | {default} | {text} |"
-        if described.get("type") == "object" and "properties" in described:
+        # Keys without defaults are overrides of a section that has a table of its own.
+        below = described.get("properties", {})
+        if any("default" in entry or name in described.get("required", ()) for name, entry in below.items()):
             yield from _rows(described, (*path, key), nested)
         nested.extend(_below(name, described))
 

@@ -54,7 +54,7 @@ def draw_dice_curves(curves: Curves, methods: Sequence[str], controls: Iterable[
         return absent("No Dice curve was written.")
     styles = method_styles(methods, controls)
     with drawing() as make:
-        figure = make(figsize=(1.9 + 3.4 * len(truths), 3.6), layout="constrained")
+        figure = make(figsize=(1.9 + 3.4 * len(truths), _height(methods, 3.6)), layout="constrained")
         panels = figure.subplots(1, len(truths), squeeze=False, sharey=True).ravel()
         for axes, truth in zip(panels, truths, strict=True):
             for method in methods:
@@ -106,7 +106,8 @@ def draw_smoothing(
     styles = method_styles([method for _, method in pairs], grey)
     rows, columns = grid_of(len(wanted), 2 if len(wanted) == 4 else 3)
     with drawing() as make:
-        figure = make(figsize=(1.9 + 3.2 * columns, 0.5 + 3.0 * rows), layout="constrained")
+        height = _height(pairs, 0.5 + 3.0 * rows)
+        figure = make(figsize=(1.9 + 3.2 * columns, height), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes, (level, truth, name) in zip(panels.ravel(), wanted, strict=False):
             part = _of_panel(ranking, level, truth, name)
@@ -149,6 +150,11 @@ def _smoothing_line(axes: Axes, line: pd.DataFrame, style: Mapping[str, Any], me
     if shaded:
         low, high = line["low"].astype(float), line["high"].astype(float)
         axes.fill_between(line["smoothing_mm"], low, high, color=style["color"], alpha=0.10, linewidth=0)
+
+
+def _height(entries: Sequence[object], least: float) -> float:
+    """Return a height in inches at which a legend of so many entries fits beside the panels."""
+    return max(least, 0.8 + 0.19 * len(entries))
 
 
 def _legend(figure: Figure, panels: Iterable[Axes]) -> None:

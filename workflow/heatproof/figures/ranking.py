@@ -96,7 +96,10 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
     if PRIOR in rows.index and np.isfinite(rows.loc[PRIOR, "mean"]):
         low, high = rows.loc[PRIOR, "low"], rows.loc[PRIOR, "high"]
         axes.axvspan(low, high, color=INK, alpha=0.10, linewidth=0, label="anatomical prior, 95 % interval")
-        axes.axvline(rows.loc[PRIOR, "mean"], color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
+    # A model that was not scored with the prior is compared with that of another model: it is the same map.
+    prior = rows["prior_mean"].dropna()
+    if len(prior):
+        axes.axvline(float(prior.iloc[0]), color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
     chance = rows["chance"].dropna()
     if len(chance):
         reference_line(axes, float(chance.iloc[0]), "chance")

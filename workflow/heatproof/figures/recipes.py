@@ -46,7 +46,9 @@ def draw_recipes(recipes: pd.DataFrame, methods: Sequence[str], controls: Iterab
     styles = method_styles(methods, controls)
     rows, columns = grid_of(len(panels_wanted), 3)
     with drawing() as make:
-        figure = make(figsize=(0.8 + 3.5 * columns, 0.5 + 3.3 * rows), layout="constrained")
+        most = recipes.groupby("panel").size().max()
+        height = max(3.3, 1.1 + 0.165 * most)
+        figure = make(figsize=(0.8 + 3.5 * columns, 0.5 + height * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes, panel in zip(panels.ravel(), panels_wanted, strict=False):
             part = recipes[recipes["panel"] == panel]
@@ -80,7 +82,7 @@ def _names(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     """Name the lines at their right end, pushed apart so that none covers another."""
     ends = sorted(end for end in ends if np.isfinite(end[0]))
     low, high = axes.get_ylim()
-    step = 0.062 * (high - low)
+    step = (high - low) / max(16, len(ends))
     heights = spread([end[0] for end in ends], step)
     if heights:
         axes.set_ylim(min(low, heights[0] - step), max(high, heights[-1] + step))

@@ -21,6 +21,7 @@ from heatproof.publication.summary import Summary, direction, summarise
 TEMPLATES = Path(__file__).parent / "templates"
 # A figure with photographs inside is smaller as pixels; charts stay sharp as drawings.
 LARGEST_SVG = 350_000
+LONGEST_CELL = 120
 
 
 @dataclass(frozen=True)
@@ -158,14 +159,15 @@ def _figure(name: str, files: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def cell(value: Any) -> str:
-    """Return a table's value as text: four significant digits, ``n/a`` for missing."""
+    """Return a table's value as text: four significant digits, ``n/a`` for missing, a long text cut."""
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return "n/a"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
-    return str(value)
+    text = str(value)
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
 
 
 def p_value(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -181,20 +182,25 @@ def _warnings(
 def _leaks(leakage: pd.DataFrame) -> list[Warned]:
     if leakage.empty:
         return []
+    folds = leakage[leakage["fold"] >= 0].groupby("recipe")["fold"].nunique()
     failed = leakage[leakage["passed"].astype(str).str.lower().isin(("false", "0", "0.0"))]
     found = []
     for (recipe, check), rows in failed.groupby(["recipe", "check"], sort=True):
-        where = "every fold" if rows["fold"].nunique() > 1 else "one fold"
-        numbers = f"{int(rows['n'].min())} to {int(rows['n'].max())}" if len(rows) > 1 else f"{int(rows['n'].max())}"
-        words = str(check).replace("_", " ")
-        where = where if len(rows) == leakage[leakage["recipe"] == recipe]["fold"].nunique() else f"{len(rows)} fold(s)"
-        found.append(
-            Warned(
-                f"Leak found under the recipe “{label(recipe).lower()}”: {words} (n = {numbers}, {where}).",
-                recipe == "corrected",
-            )
-        )
+        counts = sorted({int(n) for n in rows["n"]})
+        n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        where = f", {len(rows)} of {folds.get(recipe, 1)} folds" if (rows["fold"] >= 0).all() else ""
+        text = f"{_failed_check(str(check))} under the recipe “{label(recipe).lower()}” (n = {n}{where})."
+        found.append(Warned(text, recipe == "corrected"))
     return found
+
+
+def _failed_check(check: str) -> str:
+    """Return a failed check in words: ``participant train-test`` is a leak, others say what is amiss."""
+    match = re.fullmatch(r"(\w+) (train|validation|test)-(train|validation|test)", check)
+    if match is None:
+        return f"The audit of the folds failed at “{check}”"
+    things = {"participant": "people", "image": "images", "family": "families"}
+    return f"Leak found: the same {things.get(match[1], match[1])} in {match[2]} and {match[3]}"
 
 
 def _excluded(exclusions: pd.DataFrame) -> list[Warned]:
@@ -215,12 +221,11 @@ def _incomplete(residuals: pd.DataFrame, methods: Mapping[str, Mapping[str, Any]
     missing = sorted(promised - known)
     if missing:
         found.append(Warned(f"No completeness residual was written for {_listed(missing)}."))
-    large = residuals[residuals["median_absolute"] > LARGE_RESIDUAL] if len(residuals) else residuals
+    large = residuals[residuals["median_share"] > LARGE_RESIDUAL] if len(residuals) else residuals
     if len(large):
         names = _listed(sorted(set(large["method"])))
-        found.append(
-            Warned(f"Relevance does not add up to the output (median residual above {LARGE_RESIDUAL:.0%}) for {names}.")
-        )
+        limit = f"{LARGE_RESIDUAL:.0%} of the output's standard deviation"
+        found.append(Warned(f"Relevance does not add up (median residual above {limit}) for {names}."))
     return found
 
 

@@ -77,7 +77,7 @@ def build_tables(collected: Collected, *, seed: int, n_bootstrap: int = 1000) ->
         "volume_relevance": statistics.volume_relevance(collected.areas, collected.volumes, **resampling),
         "nulls": collected.nulls,
         "recipes": compare_recipes(ranking, performance, collected.models),
-        "residuals": residuals(collected.scores),
+        "residuals": residuals(collected.scores, collected.predictions),
         "exclusions": exclusions(collected.intake),
     }
 
@@ -92,21 +92,42 @@ def with_verdicts(ranking: pd.DataFrame) -> pd.DataFrame:
     return ranking.assign(beats_prior=verdicts.where(compared & ~control, ""))
 
 
-def residuals(scores: pd.DataFrame) -> pd.DataFrame:
+def residuals(scores: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """Return how well each method's relevance adds up to what it promises to explain.
 
-    The residual is the share of the explained output that the map does not account for; ``n_scans`` counts the scans
-    for which the method promises anything.
+    A residual is the sum of a map minus what it has to sum to, in units of the network's output. ``output_sd`` is the
+    standard deviation of the last logit over test scans, and ``median_share`` the median residual in that unit; a
+    model without logits has neither. ``n_scans`` counts the scans for which the method promises anything.
     """
     rows = scores[(scores["metric"] == RESIDUAL) & scores["value"].notna()]
-    columns = ["model", "recipe", "method", "n_scans", "median_absolute", "largest_absolute"]
+    columns = [
+        "model",
+        "recipe",
+        "method",
+        "n_scans",
+        "median_absolute",
+        "largest_absolute",
+        "output_sd",
+        "median_share",
+    ]
     if rows.empty:
         return pd.DataFrame(columns=columns)
     grouped = rows.assign(value=rows["value"].abs()).groupby(["model", "recipe", "method"], sort=True)
     result = grouped.agg(
         n_scans=("scan_id", "nunique"), median_absolute=("value", "median"), largest_absolute=("value", "max")
-    )
-    return result.reset_index()[columns]
+    ).reset_index()
+    result["output_sd"] = result["model"].map(_output_sd(predictions)).astype(float)
+    result["median_share"] = result["median_absolute"] / result["output_sd"].where(result["output_sd"] > 0)
+    return result[columns]
+
+
+def _output_sd(predictions: pd.DataFrame) -> dict[str, float]:
+    """Return the standard deviation of each model's last logit over its test scans."""
+    logits = sorted((name for name in predictions.columns if name.startswith("logit_")), key=lambda n: int(n[6:]))
+    if not logits:
+        return {}
+    test = predictions[predictions["part"] == "test"]
+    return {str(model): float(rows[logits[-1]].std()) for model, rows in test.groupby("model")}
 
 
 def exclusions(intake: pd.DataFrame) -> pd.DataFrame:
