@@ -4,13 +4,6 @@
 # out: {study}/{model}/{run}/{method}/maps.h5 (temporary unless the config keeps maps)
 
 
-def permuted_weights(wildcards):
-    """Return the weights trained on permuted labels, for the methods that explain those."""
-    if not configuration.needs_permuted(method_of(wildcards)):
-        return []
-    return f"{RESULTS}/{wildcards.study}/{wildcards.model}-permuted/{RUN}/model.safetensors"
-
-
 rule attribute:
     """Explain {wildcards.model} of {wildcards.study} by {wildcards.method}, fold {wildcards.fold}, seed {wildcards.seed}."""
     input:
@@ -22,6 +15,16 @@ rule attribute:
         permuted=permuted_weights,
     output:
         maps=maps_file(f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/maps.h5"),
+    log:
+        f"{RESULTS}/logs/attribute/{{study}}/{{model}}/{RUN}/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/attribute/{{study}}/{{model}}/{RUN}/{{method}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(4000, 240),
+        gpu=1,
     params:
         job=lambda wildcards: {
             "model": wildcards.model,
@@ -35,13 +38,5 @@ rule attribute:
             **study_of(wildcards)["attribution"],
         },
         code=source_digest("heatproof.stages.attribute"),
-    log:
-        f"{RESULTS}/logs/attribute/{{study}}/{{model}}/{RUN}/{{method}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/attribute/{{study}}/{{model}}/{RUN}/{{method}}.tsv"
-    threads: 1
-    resources:
-        gpu=1,
-        **grown(4000, 240),
     script:
         "../scripts/attribute.py"

@@ -13,18 +13,20 @@ rule prepare:
         participants=f"{RESULTS}/{{study}}/participants.tsv",
         intake=f"{RESULTS}/{{study}}/intake.tsv",
         volumes=f"{RESULTS}/{{study}}/volumes.tsv",
+    log:
+        f"{RESULTS}/logs/prepare/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/prepare/{{study}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(2000, 30),
     params:
         spec=lambda wildcards: study_of(wildcards)["cohort"],
         seed=SEED,
         root=DATA_ROOT,
         code=source_digest("heatproof.stages.prepare"),
-    log:
-        f"{RESULTS}/logs/prepare/{{study}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/prepare/{{study}}.tsv"
-    threads: 1
-    resources:
-        **grown(2000, 30),
     script:
         "../scripts/prepare.py"
 
@@ -42,6 +44,15 @@ rule split:
             category="{study}",
             labels={"table": "leakage audit"},
         ),
+    log:
+        f"{RESULTS}/logs/split/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/split/{{study}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(1000, 5),
     params:
         spec=lambda wildcards: study_of(wildcards)["folds"],
         recipes=lambda wildcards: sorted(
@@ -50,13 +61,6 @@ rule split:
         seed=SEED,
         root=DATA_ROOT,
         code=source_digest("heatproof.stages.split"),
-    log:
-        f"{RESULTS}/logs/split/{{study}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/split/{{study}}.tsv"
-    threads: 1
-    resources:
-        **grown(1000, 5),
     script:
         "../scripts/split.py"
 
@@ -74,17 +78,19 @@ rule truth:
         nifti=f"{RESULTS}/{{study}}/truths/{{truth}}.nii.gz",
         studies=f"{RESULTS}/{{study}}/truths/{{truth}}_studies.tsv",
         foci=f"{RESULTS}/{{study}}/truths/{{truth}}_foci.txt",
+    log:
+        f"{RESULTS}/logs/truth/{{study}}/{{truth}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/truth/{{study}}/{{truth}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(4000, 60),
     params:
         spec=lambda wildcards: study_of(wildcards)["truths"][wildcards.truth],
         seed=SEED,
         root=DATA_ROOT,
         code=source_digest("heatproof.stages.truth"),
-    log:
-        f"{RESULTS}/logs/truth/{{study}}/{{truth}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/truth/{{study}}/{{truth}}.tsv"
-    threads: 1
-    resources:
-        **grown(4000, 60),
     script:
         "../scripts/truth.py"

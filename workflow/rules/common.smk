@@ -1,7 +1,7 @@
-# What every rule file shares: the completed config and the functions that turn it into paths. No rules here.
+# What the files of this folder share: the completed config and the functions that turn it into paths.
 #
-# in:  config (one YAML file, or several merged)
-# out: STUDIES, RESULTS, SEED, DATA_ROOT; paths and parameters by study, model, method, fold and seed
+# Comes in: config (one YAML file, or several merged)
+# Goes out: STUDIES, RESULTS, SEED, DATA_ROOT; paths and parameters by study, model, method, fold and seed
 import os
 import sys
 from pathlib import Path
@@ -10,8 +10,8 @@ PACKAGE_ROOT = str(Path(workflow.basedir) / "workflow")
 if PACKAGE_ROOT not in sys.path:
     sys.path.insert(0, PACKAGE_ROOT)
 # Jobs are processes of their own and find the package the same way.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ.update(
+    PYTHONPATH=os.pathsep.join([PACKAGE_ROOT, *filter(None, [os.getenv("PYTHONPATH")])])
 )
 
 from heatproof import configuration
@@ -82,7 +82,9 @@ def pooled(study, pattern):
 
 def truths(study):
     """Return the path of every truth of a study."""
-    return [f"{RESULTS}/{study}/truths/{truth}.h5" for truth in STUDIES[study]["truths"]]
+    return [
+        f"{RESULTS}/{study}/truths/{truth}.h5" for truth in STUDIES[study]["truths"]
+    ]
 
 
 def study_targets(study):
@@ -102,16 +104,26 @@ def tables(study):
 
 def figures(study):
     return [
-        f"{RESULTS}/{study}/figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")
+        f"{RESULTS}/{study}/figures/{name}.{kind}"
+        for name in FIGURES
+        for kind in ("svg", "png")
     ]
 
 
 def named_files(entry):
     """Return the files that a config entry names and that exist: a change of them reruns what reads them."""
     texts = [value for value in entry.values() if isinstance(value, str)]
-    texts += [item for value in entry.values() if isinstance(value, list) for item in value if isinstance(item, str)]
+    texts += [
+        item
+        for value in entry.values()
+        if isinstance(value, list)
+        for item in value
+        if isinstance(item, str)
+    ]
     return sorted(
-        str(path) for path in (Path(DATA_ROOT) / text for text in texts) if path.is_file()
+        str(path)
+        for path in (Path(DATA_ROOT) / text for text in texts)
+        if path.is_file()
     )
 
 
@@ -121,3 +133,10 @@ def grown(megabytes, minutes):
         "mem_mb": lambda wildcards, attempt: megabytes * 2 ** (attempt - 1),
         "runtime": lambda wildcards, attempt: minutes * 2 ** (attempt - 1),
     }
+
+
+def permuted_weights(wildcards):
+    """Return the weights trained on permuted labels, for the methods that explain those."""
+    if not configuration.needs_permuted(method_of(wildcards)):
+        return []
+    return f"{RESULTS}/{wildcards.study}/{wildcards.model}-permuted/{RUN}/model.safetensors"

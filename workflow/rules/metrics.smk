@@ -18,18 +18,20 @@ rule score:
         scores=f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/scores.parquet",
         areas=f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/areas.parquet",
         means=f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/means.h5",
+    log:
+        f"{RESULTS}/logs/score/{{study}}/{{model}}/{RUN}/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score/{{study}}/{{model}}/{RUN}/{{method}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(2000, 60),
     params:
         spec=lambda wildcards: study_of(wildcards)["metrics"],
         study="{study}",
         recipe=lambda wildcards: model_of(wildcards)["recipe"],
         code=source_digest("heatproof.stages.score"),
-    log:
-        f"{RESULTS}/logs/score/{{study}}/{{model}}/{RUN}/{{method}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/score/{{study}}/{{model}}/{RUN}/{{method}}.tsv"
-    threads: 1
-    resources:
-        **grown(2000, 60),
     script:
         "../scripts/score.py"
 
@@ -48,19 +50,21 @@ rule pool:
         scores=f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/scores.parquet",
         nulls=f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/nulls.parquet",
         nifti=directory(f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/nifti"),
+    log:
+        f"{RESULTS}/logs/pool/{{study}}/{{model}}/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pool/{{study}}/{{model}}/{{method}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(2000, 60),
     params:
         spec=lambda wildcards: study_of(wildcards)["metrics"],
         study="{study}",
         recipe=lambda wildcards: model_of(wildcards)["recipe"],
         seed=SEED,
         code=source_digest("heatproof.stages.pool"),
-    log:
-        f"{RESULTS}/logs/pool/{{study}}/{{model}}/{{method}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/pool/{{study}}/{{model}}/{{method}}.tsv"
-    threads: 1
-    resources:
-        **grown(2000, 60),
     script:
         "../scripts/pool.py"
 
@@ -76,14 +80,16 @@ rule collect:
         scores=f"{RESULTS}/{{study}}/scores.parquet",
         areas=f"{RESULTS}/{{study}}/areas.parquet",
         nulls=f"{RESULTS}/{{study}}/nulls.parquet",
-    params:
-        code=source_digest("heatproof.stages.collect"),
     log:
         f"{RESULTS}/logs/collect/{{study}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect/{{study}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         **grown(4000, 30),
+    params:
+        code=source_digest("heatproof.stages.collect"),
     script:
         "../scripts/collect.py"

@@ -24,18 +24,20 @@ rule tabulate:
             )
             for name in TABLES
         },
+    log:
+        f"{RESULTS}/logs/tabulate/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tabulate/{{study}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(4000, 60),
     params:
         models=lambda wildcards: study_of(wildcards)["models"],
         n_bootstrap=lambda wildcards: study_of(wildcards)["metrics"]["n_bootstrap"],
         seed=SEED,
         code=source_digest("heatproof.stages.tabulate"),
-    log:
-        f"{RESULTS}/logs/tabulate/{{study}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/tabulate/{{study}}.tsv"
-    threads: 1
-    resources:
-        **grown(4000, 60),
     script:
         "../scripts/tabulate.py"
 
@@ -43,9 +45,7 @@ rule tabulate:
 rule plot:
     """Draw every figure of {wildcards.study}."""
     input:
-        **{
-            f"table_{name}": f"{RESULTS}/{{study}}/tables/{name}.tsv" for name in TABLES
-        },
+        **{f"table_{name}": f"{RESULTS}/{{study}}/tables/{name}.tsv" for name in TABLES},
         areas=rules.collect.output.areas,
         cohort=rules.prepare.output.cohort,
         participants=rules.prepare.output.participants,
@@ -70,16 +70,18 @@ rule plot:
             for name in FIGURES
             for kind in ("svg", "png")
         },
-    params:
-        models=lambda wildcards: study_of(wildcards)["models"],
-        code=source_digest("heatproof.stages.plot"),
     log:
         f"{RESULTS}/logs/plot/{{study}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/plot/{{study}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         **grown(4000, 60),
+    params:
+        models=lambda wildcards: study_of(wildcards)["models"],
+        code=source_digest("heatproof.stages.plot"),
     script:
         "../scripts/plot.py"
 
@@ -95,9 +97,18 @@ rule report:
         ],
     output:
         f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(4000, 30),
     params:
         studies=STUDIES,
-        results=RESULTS,
+        results=lambda wildcards, output: str(Path(output[0]).parent),
         seed=SEED,
         code=source_digest("heatproof.stages.report"),
         # Templates and styles are data of the package, which the digest of its code does not see.
@@ -107,12 +118,5 @@ rule report:
                 Path(PACKAGE_ROOT, "heatproof/publication/templates").iterdir()
             )
         },
-    log:
-        f"{RESULTS}/logs/report.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/report.tsv"
-    threads: 1
-    resources:
-        **grown(4000, 30),
     script:
         "../scripts/report.py"

@@ -16,10 +16,22 @@ rule train:
         weights=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/model.safetensors",
         history=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/history.tsv",
         predictions=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/predictions.tsv",
+    log:
+        f"{RESULTS}/logs/train/{{study}}/{{model}}{{permuted}}/{RUN}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{study}}/{{model}}{{permuted}}/{RUN}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(4000, 240),
+        gpu=1,
     params:
         # Which methods explain a model is no reason to train it again.
         entry=lambda wildcards: {
-            key: value for key, value in model_of(wildcards).items() if key != "methods"
+            key: value
+            for key, value in model_of(wildcards).items()
+            if key != "methods"
         },
         training=lambda wildcards: study_of(wildcards)["training"],
         seed=SEED,
@@ -27,13 +39,5 @@ rule train:
         checkpoint=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/checkpoint.safetensors",
         root=DATA_ROOT,
         code=source_digest("heatproof.stages.train"),
-    log:
-        f"{RESULTS}/logs/train/{{study}}/{{model}}{{permuted}}/{RUN}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/train/{{study}}/{{model}}{{permuted}}/{RUN}.tsv"
-    threads: 1
-    resources:
-        gpu=1,
-        **grown(4000, 240),
     script:
         "../scripts/train.py"
