@@ -24,7 +24,7 @@ rule attribute:
     threads: 1
     resources:
         **grown(4000, 240),
-        gpu=1,
+        gpu=LOCAL_GPU,
     params:
         job=lambda wildcards: {
             "model": wildcards.model,

@@ -30,6 +30,9 @@ STUDIES = SETTINGS["studies"]
 RESULTS = SETTINGS["results"]
 SEED = SETTINGS["seed"]
 DATA_ROOT = SETTINGS["data_root"]
+# Training and attribution queue for the GPU of this machine only where it has one (see profiles/default);
+# profiles/slurm asks for one of the cluster's.
+LOCAL_GPU = int(any(Path("/proc/driver/nvidia/gpus").glob("*")))
 RUN = "fold-{fold}_seed-{seed}"
 
 

@@ -25,7 +25,7 @@ rule train:
     threads: 1
     resources:
         **grown(4000, 240),
-        gpu=1,
+        gpu=LOCAL_GPU,
     params:
         # Which methods explain a model is no reason to train it again.
         entry=lambda wildcards: {
