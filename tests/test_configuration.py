@@ -141,3 +141,15 @@ def test_the_reference_of_every_key_is_the_schema_s() -> None:
     from heatproof.reference import reference
 
     assert (ROOT / "config/README.md").read_text(encoding="utf-8") == reference()
+
+
+def test_a_study_is_not_called_like_a_rule(default: dict[str, Any]) -> None:
+    default["studies"]["train"] = default["studies"].pop("alzheimers")
+    with pytest.raises(ConfigError, match=r"studies\.train: 'train' is the name of a rule"):
+        configuration.complete(default)
+
+
+def test_a_whole_number_may_not_be_written_as_a_fraction(default: dict[str, Any]) -> None:
+    study(default)["folds"]["n_folds"] = 3.0
+    with pytest.raises(ConfigError, match="n_folds"):
+        configuration.complete(default)

@@ -9,7 +9,7 @@ from torch import nn
 
 from attribution.networks import SIZE, convolutional, scans
 from heatproof.attribution import attribute
-from heatproof.attribution.controls import reinitialised
+from heatproof.attribution.network_controls import reinitialised
 from heatproof.attribution.smoothing import FWHM_PER_SIGMA, gaussian_smooth
 from heatproof.errors import UnsupportedModelError
 from heatproof.models.linear import LinearSVM

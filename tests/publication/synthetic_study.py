@@ -415,6 +415,7 @@ def write_tables(study: Study) -> dict[str, Path]:
         volumes=folder / "volumes.tsv",
         seed=1,
         n_bootstrap=200,
+        n_permutations=499,
         tables=paths,
     )
     return paths

@@ -20,6 +20,10 @@ SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
 SELECTOR = "one_of_"
 # Networks without layers: methods that need a network's gradients or hooks are not run on them.
 LINEAR_NETWORKS = ("linear_svm",)
+# Names of rules and targets, after which no study can be called.
+RESERVED = frozenset(
+    "all prepare split truth train attribute score pool collect tabulate plot report replicate plan fetch".split()
+)
 LINEAR_METHODS = ("svm_weights", "svm_pattern")
 
 
@@ -107,8 +111,7 @@ def _resolved(value: Any, schema: Mapping[str, Any], path: tuple[str, ...], sour
     if "$ref" in schema:
         return _schema("config.yaml")["$defs"][schema["$ref"].rsplit("/", 1)[1]]
     if "described_in" in schema:
-        entries = _schema(schema["described_in"])
-        return entries.get(Path(schema["described_in"]).stem, entries)
+        return _schema(schema["described_in"])
     for keyword, files in schema.items():
         if keyword.startswith(SELECTOR):
             return _selected(value, keyword.removeprefix(SELECTOR), files, path, source)
@@ -137,13 +140,20 @@ def _selected(value: Any, key: str, files: Iterable[str], path: tuple[str, ...],
     return entries[value[key]]
 
 
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator, validators
+
+    # JSON takes 3.0 for an integer; Python's range() does not.
+    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    return validators.extend(Draft202012Validator, type_checker=whole)
+
+
 def _check_leaf(value: Any, schema: Mapping[str, Any], path: tuple[str, ...], source: str) -> None:
     """Check type, range, pattern and the like of one value; mappings are walked by `_check`."""
-    from jsonschema import Draft202012Validator
-
     walked = ("properties", "additionalProperties", "required")
     plain = {key: item for key, item in schema.items() if key not in walked}
-    for error in sorted(Draft202012Validator(plain).iter_errors(value), key=lambda error: list(error.path)):
+    for error in sorted(_validator()(plain).iter_errors(value), key=lambda error: list(error.path)):
         where = (*path, *(str(part) for part in error.absolute_path))
         raise ConfigError(
             f"{error.message[0].lower() + error.message[1:]}.",
@@ -185,7 +195,14 @@ def _unknown(key: str, properties: Mapping[str, Any], path: tuple[str, ...], sou
 
 
 def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> None:
-    """Check what a schema cannot say: entries that name each other."""
+    """Check what a schema cannot say: names that are taken, and entries that name each other."""
+    if path[-1] in RESERVED:
+        raise ConfigError(
+            f"'{path[-1]}' is the name of a rule.",
+            file=source,
+            field=_dotted(path),
+            remedy="give the study another name.",
+        )
     for name, model in study["models"].items():
         for method in model.get("methods") or ():
             if method not in study["methods"]:

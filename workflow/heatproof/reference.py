@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from heatproof.configuration import SELECTOR, schema_entries
@@ -64,8 +63,7 @@ def _rows(
 def _below(name: str, described: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], tuple[str, ...]]]:
     """Yield the sections that a key opens: its entries, or the file that describes it."""
     if "described_in" in described:
-        entries = schema_entries(described["described_in"])
-        yield f"`{name}`", entries.get(Path(described["described_in"]).stem, entries), ()
+        yield f"`{name}`", schema_entries(described["described_in"]), ()
     for candidate in (described, described.get("additionalProperties")):
         if not isinstance(candidate, dict):
             continue

@@ -30,6 +30,8 @@ STUDIES = SETTINGS["studies"]
 RESULTS = SETTINGS["results"]
 SEED = SETTINGS["seed"]
 DATA_ROOT = SETTINGS["data_root"]
+# Keys of the metrics section that only tables read.
+RESAMPLING = ("n_bootstrap", "n_permutations")
 # Training and attribution queue for the GPU of this machine only where it has one (see profiles/default);
 # profiles/slurm asks for one of the cluster's.
 LOCAL_GPU = int(any(Path("/proc/driver/nvidia/gpus").glob("*")))
@@ -51,6 +53,12 @@ def model_of(wildcards):
 
 def method_of(wildcards):
     return study_of(wildcards)["methods"][wildcards.method]
+
+
+def metrics_of(wildcards, without):
+    """Return the metrics section less what a rule does not read, so that it is not run again for it."""
+    section = study_of(wildcards)["metrics"]
+    return {key: value for key, value in section.items() if key not in without}
 
 
 def runs(study, pattern, models=None):

@@ -28,7 +28,7 @@ rule score:
     resources:
         **grown(2000, 60),
     params:
-        spec=lambda wildcards: study_of(wildcards)["metrics"],
+        spec=lambda wildcards: metrics_of(wildcards, without=(*RESAMPLING, "nulls")),
         study="{study}",
         recipe=lambda wildcards: model_of(wildcards)["recipe"],
         code=source_digest("heatproof.stages.score"),
@@ -60,7 +60,7 @@ rule pool:
     resources:
         **grown(2000, 60),
     params:
-        spec=lambda wildcards: study_of(wildcards)["metrics"],
+        spec=lambda wildcards: metrics_of(wildcards, without=RESAMPLING),
         study="{study}",
         recipe=lambda wildcards: model_of(wildcards)["recipe"],
         seed=SEED,

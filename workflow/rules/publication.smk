@@ -35,7 +35,9 @@ rule tabulate:
         **grown(4000, 60),
     params:
         models=lambda wildcards: study_of(wildcards)["models"],
-        n_bootstrap=lambda wildcards: study_of(wildcards)["metrics"]["n_bootstrap"],
+        resampling=lambda wildcards: {
+            key: study_of(wildcards)["metrics"][key] for key in RESAMPLING
+        },
         seed=SEED,
         code=source_digest("heatproof.stages.tabulate"),
     script:

@@ -12,6 +12,6 @@ with logged(snakemake.log[0]):
         **{name: Path(snakemake.input[name]) for name in ("scores", "areas", "nulls", "intake", "volumes")},
         predictions=[Path(path) for path in snakemake.input.predictions],
         seed=int(snakemake.params.seed),
-        n_bootstrap=int(snakemake.params.n_bootstrap),
+        **snakemake.params.resampling,
         tables={name: Path(path) for name, path in snakemake.output.items()},
     )

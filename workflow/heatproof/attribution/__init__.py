@@ -6,7 +6,7 @@ networks only.
 
 from __future__ import annotations
 
-from . import activations, controls, gradients, paths, patterns, relevance
+from . import activations, controls, gradients, network_controls, paths, patterns, relevance
 from .dispatch import attribute, attribute_with_residual
 from .registry import METHODS, Attribution, Method, required_context
 from .relevance import relevance_by_layer
@@ -21,6 +21,7 @@ __all__ = [
     "attribute_with_residual",
     "controls",
     "gradients",
+    "network_controls",
     "paths",
     "patterns",
     "relevance",

@@ -45,7 +45,7 @@ def attribute(
         One key per scan (its id) for its random stream; by default its position in `inputs`.
     **params
         Parameters of the method, and the context it needs: ``prior`` (*S), ``permuted`` (a network),
-        ``control_mean`` (C, *S).
+        ``control_mean`` (C, *S), ``zero_intensity`` (B, C, *S).
 
     Returns
     -------
@@ -94,6 +94,7 @@ def attribute_with_residual(
     device = device_of(model)
     indices = class_indices(target, len(inputs), device)
     supplied = own_arguments(entry, params) | ({"seed": seed} if "seed" in entry.context else {})
+    zeros = supplied.pop("zero_intensity", None)  # the one context that belongs to each scan
     twin = isolated(model)
 
     def run(part: slice, size: int) -> Attribution:
@@ -102,6 +103,8 @@ def attribute_with_residual(
             extra["scan_keys"] = keys[part]
         if "batch_size" in entry.context:
             extra["batch_size"] = size
+        if isinstance(zeros, torch.Tensor):
+            extra["zero_intensity"] = zeros[part]
         scans = inputs[part].detach().to(device)
         result = entry.function(twin, scans, None if indices is None else indices[part], **supplied, **extra)
         return finished(result, inputs.device)

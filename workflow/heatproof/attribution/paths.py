@@ -40,14 +40,18 @@ def path_points(n_steps: int, rule: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def baseline_scans(
-    inputs: torch.Tensor, baseline: str | torch.Tensor, control_mean: torch.Tensor | None, blur_sigma: float
+    inputs: torch.Tensor,
+    baseline: str | torch.Tensor,
+    control_mean: torch.Tensor | None,
+    zero_intensity: torch.Tensor | None,
+    blur_sigma: float,
 ) -> torch.Tensor:
     """Return the baseline of each scan, shape of the scans.
 
     Raises
     ------
     ConfigError
-        An unknown baseline, a control mean that was not passed, or one on another grid.
+        An unknown baseline, a control mean that was not passed, or an array on another grid.
     """
     if isinstance(baseline, str) and choice(baseline, BASELINES, "baseline") == "control_mean":
         if control_mean is None:
@@ -57,9 +61,11 @@ def baseline_scans(
                 remedy="Pass control_mean=, shape (C, *S).",
             )
         baseline = control_mean
+    if isinstance(baseline, str) and baseline == "zero" and zero_intensity is not None:
+        baseline = zero_intensity
     if isinstance(baseline, torch.Tensor):
         shape = tuple(inputs.shape[1:])
-        if tuple(baseline.shape) not in (shape, (1, *shape)):
+        if tuple(baseline.shape) not in (shape, (1, *shape), tuple(inputs.shape)):
             raise ConfigError(
                 f"The baseline has shape {tuple(baseline.shape)}, a scan {shape}.",
                 field="baseline",
@@ -88,6 +94,7 @@ def integrated_gradients(
     n_steps: int = 100,
     start: str = "logit",
     control_mean: torch.Tensor | None = None,
+    zero_intensity: torch.Tensor | None = None,
     batch_size: int = 1,
 ) -> Attribution:
     """Return the scan minus its baseline, times the mean gradient on the straight way between them.
@@ -97,7 +104,8 @@ def integrated_gradients(
     model, inputs, target
         See `heatproof.attribution.attribute`.
     baseline : {"zero", "control_mean", "blurred"} or Tensor (C, *S) or (1, C, *S)
-        Where the way begins. In a scan, zero means absent tissue, the control mean a healthy head.
+        Where the way begins. Zero is `zero_intensity`, absent tissue, or else the number zero; the control
+        mean is a healthy head.
     blur_sigma : float
         Standard deviation in voxels of the Gaussian that makes the blurred baseline.
     rule : {"left", "right", "middle", "trapezoid"}
@@ -108,6 +116,8 @@ def integrated_gradients(
         What is differentiated.
     control_mean : Tensor, shape (C, *S), optional
         Mean training scan of the controls, for ``baseline="control_mean"``.
+    zero_intensity : Tensor, shape (B, C, *S), optional
+        What the intensity zero became in each normalised scan, for ``baseline="zero"``.
     batch_size : int
         Points of any scan and step in one pass; memory does not grow with `n_steps`.
 
@@ -122,7 +132,7 @@ def integrated_gradients(
         An unknown baseline or rule, or too few steps.
     """
     positions, weights = path_points(n_steps, choice(rule, RULES, "rule"))
-    begin = channels_last(model, baseline_scans(inputs, baseline, control_mean, blur_sigma))
+    begin = channels_last(model, baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma))
     difference = channels_last(model, inputs) - begin
     mean_gradient = torch.zeros_like(difference)
     pairs = torch.cartesian_prod(torch.arange(len(inputs)), torch.arange(n_steps))

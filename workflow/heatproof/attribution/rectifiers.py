@@ -13,6 +13,19 @@ from ..errors import UnsupportedModelError
 
 # Names of the autograd functions of a rectification that went past the guided layers.
 HIDDEN = ("ReluBackward", "Clamp", "ThresholdBackward", "HardtanhBackward", "MaximumBackward")
+# Smooth or leaky relatives of a ReLU, for which no guided rule exists.
+OTHER = (
+    "LeakyReluBackward",
+    "PreluKernelBackward",
+    "RreluWithNoiseBackward",
+    "EluBackward",
+    "CeluBackward",
+    "GeluBackward",
+    "SiluBackward",
+    "MishBackward",
+    "HardswishBackward",
+    "SoftplusBackward",
+)
 REMEDY = (
     "Give every rectification its own nn.ReLU layer; "
     "heatproof.attribution.separate_activations(model) returns such a network with the same weights."
@@ -76,7 +89,7 @@ def guided_rectifiers(model: nn.Module) -> Iterator[None]:
 
 
 def refuse_hidden_rectifiers(explained: torch.Tensor, model: nn.Module) -> None:
-    """Check that no rectification went past the guided layers.
+    """Check that no rectification went past the guided layers, and that none is other than a ReLU.
 
     The backward graph of the output shows every one, however it was written: ``torch.relu``, a tensor method,
     in place, or a clamp.
@@ -92,6 +105,12 @@ def refuse_hidden_rectifiers(explained: torch.Tensor, model: nn.Module) -> None:
         if function is None or function in seen:
             continue
         seen.add(function)
+        if function.name().startswith(OTHER):
+            raise UnsupportedModelError(
+                f"The network rectifies by other than a ReLU ({function.name().split('Backward')[0]}).",
+                field=type(model).__name__,
+                remedy="Guided backpropagation is defined for ReLU only: use saliency or another method.",
+            )
         if function.name().startswith(HIDDEN):
             raise UnsupportedModelError(
                 f"The network rectifies by a function ({function.name()}), not by an nn.ReLU.",

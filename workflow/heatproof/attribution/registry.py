@@ -19,9 +19,11 @@ from ..errors import ConfigError
 
 # Keyword arguments that are handed in by the caller of `attribute` or by the dispatcher and can therefore not
 # be written in a config: arrays, networks, seeds and the batch size.
-CONTEXT = ("seed", "scan_keys", "batch_size", "prior", "permuted", "control_mean")
+CONTEXT = ("seed", "scan_keys", "batch_size", "prior", "permuted", "control_mean", "zero_intensity")
 # Of these, what the caller has to prepare (the dispatcher supplies the others).
-PREPARED = ("prior", "permuted", "control_mean")
+PREPARED = ("prior", "permuted", "control_mean", "zero_intensity")
+# What a baseline needs, by its name.
+BASELINE_CONTEXT = {"control_mean": "control_mean", "zero": "zero_intensity"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Method:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Context arrays that the caller may have to prepare: ``prior``, ``permuted``, ``control_mean``."""
+        """Context that the caller may have to prepare: any of `PREPARED`."""
         return tuple(name for name in self.context if name in PREPARED)
 
     @property
@@ -166,12 +168,14 @@ def required_context(name: str, parameters: Mapping[str, object]) -> set[str]:
     Returns
     -------
     set of str
-        Any of ``prior`` (an array on the grid), ``permuted`` (a network trained on permuted labels) and
-        ``control_mean`` (the mean training scan of the controls).
+        Any of ``prior`` (an array on the grid), ``permuted`` (a network trained on permuted labels),
+        ``control_mean`` (the mean training scan of the controls) and ``zero_intensity`` (what the intensity
+        zero became in each normalised scan).
     """
-    needed = set(lookup(name).needs)
-    if parameters.get("baseline") != "control_mean":
-        needed.discard("control_mean")
+    method = lookup(name)
+    baseline = parameters.get("baseline", method.parameters.get("baseline"))
+    unused = {context for word, context in BASELINE_CONTEXT.items() if word != baseline}
+    needed = set(method.needs) - unused
     if "inner" in parameters:
         inner_parameters = parameters.get("inner_parameters") or {}
         if isinstance(inner_parameters, Mapping):

@@ -13,7 +13,7 @@ import operator
 import torch
 from torch import nn
 
-from heatproof.errors import ConfigError
+from heatproof.errors import ConfigError, UnsupportedModelError
 from heatproof.models.registry import register
 
 
@@ -113,12 +113,25 @@ def densenet(
 
 
 def traceable(network: nn.Module) -> torch.fx.GraphModule:
-    """Return the same network with single-use activations, additions out of place and reshapes as modules."""
+    """Return the same network with single-use activations, additions out of place and reshapes as modules.
+
+    Raises
+    ------
+    UnsupportedModelError
+        A module other than `nn.ReLU` is called more than once: a second copy would have weights of its own.
+    """
     traced = torch.fx.symbolic_trace(network)
     graph, used = traced.graph, set()
     for node in list(graph.nodes):
         if node.op == "call_module":
             if node.target in used:
+                reused = type(traced.get_submodule(node.target))
+                if reused is not nn.ReLU:
+                    raise UnsupportedModelError(
+                        f"a {reused.__name__} is called more than once in one pass.",
+                        field=str(node.target),
+                        remedy="give every call a module of its own.",
+                    )
                 node.target = _add_module(traced, node.name, nn.ReLU())
             used.add(node.target)
         elif node.op == "call_function" and node.target is operator.iadd:

@@ -46,7 +46,9 @@ class Collected:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def build_tables(collected: Collected, *, seed: int, n_bootstrap: int = 1000) -> dict[str, pd.DataFrame]:
+def build_tables(
+    collected: Collected, *, seed: int, n_bootstrap: int = 1000, n_permutations: int = 4999
+) -> dict[str, pd.DataFrame]:
     """Return every table of `TABLES` by name.
 
     Parameters
@@ -57,14 +59,17 @@ def build_tables(collected: Collected, *, seed: int, n_bootstrap: int = 1000) ->
         Root seed of the study; the bootstraps and permutations draw from it.
     n_bootstrap : int
         Bootstrap samples of people.
+    n_permutations : int
+        Permutations behind every p value.
     """
     from heatproof import statistics
 
-    resampling: dict[str, Any] = {"seed": seed, "n_bootstrap": n_bootstrap}
+    bootstrap: dict[str, Any] = {"seed": seed, "n_bootstrap": n_bootstrap}
+    resampling = {**bootstrap, "n_permutations": n_permutations}
     scored = collected.scores[~collected.scores["metric"].isin(UNSCORED)]
     ranking = with_verdicts(statistics.ranking(scored, collected.nulls, **resampling))
     stability = statistics.rank_stability(scored)
-    performance = statistics.performance(collected.predictions, **resampling)
+    performance = statistics.performance(collected.predictions, **bootstrap)
     return {
         "ranking": ranking,
         "comparisons": statistics.comparisons(scored, **resampling),
@@ -73,7 +78,7 @@ def build_tables(collected: Collected, *, seed: int, n_bootstrap: int = 1000) ->
         "concordance": statistics.concordance(stability),
         "performance": performance,
         "area_relevance": statistics.area_relevance(collected.areas),
-        "gain": statistics.gain(collected.areas, **resampling),
+        "gain": statistics.gain(collected.areas, **bootstrap),
         "volume_relevance": statistics.volume_relevance(collected.areas, collected.volumes, **resampling),
         "nulls": collected.nulls,
         "recipes": compare_recipes(ranking, performance, collected.models),

@@ -20,6 +20,7 @@ from heatproof.files import atomic, read_table
 from heatproof.models import load_weights
 from heatproof.randomness import generator, integer_seed
 from heatproof.training import FoldParts, ScanLoader, read_fold
+from heatproof.training.arithmetic import use_arithmetic
 from heatproof.truths.atlases import anatomical_prior
 
 # Keys of a method's config entry that are for this stage and not for the method itself.
@@ -98,6 +99,7 @@ def attribute(
         The method cannot explain this model, or has a wrong parameter.
     """
     torch.set_num_threads(threads)
+    use_arithmetic("float32")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded = load_weights(weights)
     model = loaded.module.to(device)
@@ -108,8 +110,10 @@ def attribute(
         scan_ids = chosen_scans(job, parts.test, stored)
         targets = target_classes(job, scan_ids, stored, predictions)
         context = prepared_context(job, parameters, stored, loader, parts, permuted, device)
+        needs_zero = "zero_intensity" in attribution.required_context(job.entry["method"], parameters)
         for start in range(0, len(scan_ids), job.batch_size):
             chunk = scan_ids[start : start + job.batch_size]
+            own = {"zero_intensity": loader.zero_intensity(chunk)} if needs_zero else {}
             result = attribution.attribute_with_residual(
                 job.entry["method"],
                 model,
@@ -120,6 +124,7 @@ def attribute(
                 scan_keys=chunk,
                 **parameters,
                 **context,
+                **own,
             )
             _append(file, start, len(scan_ids), result)
         _describe(file, job, parameters, scan_ids, targets, loaded.sha256, stored)

@@ -22,6 +22,7 @@ def tabulate(
     volumes: Path | None,
     seed: int,
     n_bootstrap: int,
+    n_permutations: int,
     tables: Mapping[str, Path],
 ) -> None:
     """Write the tables that `tables` names.
@@ -42,6 +43,8 @@ def tabulate(
         Root seed of the study.
     n_bootstrap : int
         Bootstrap samples of people.
+    n_permutations : int
+        Permutations behind every p value.
     tables : mapping of str to Path
         Where each table goes, by its name in `heatproof.publication.tables.TABLES`.
     """
@@ -58,6 +61,6 @@ def tabulate(
         intake=read_text_table(intake),
         models=models,
     )
-    built = build_tables(collected, seed=seed, n_bootstrap=n_bootstrap)
+    built = build_tables(collected, seed=seed, n_bootstrap=n_bootstrap, n_permutations=n_permutations)
     for name, path in tables.items():
         write_table(built[name], path)

@@ -22,6 +22,7 @@ from heatproof.models import NETWORKS, NetworkSpec, load_foreign_weights, save_w
 from heatproof.provenance import source_digest
 from heatproof.randomness import integer_seed
 from heatproof.training import FoldParts, ScanLoader, Trainer, TrainingSettings, read_fold
+from heatproof.training.arithmetic import use_arithmetic
 from heatproof.training.checkpoint import fingerprint
 from heatproof.training.labels import permute_by_person
 from heatproof.training.linear import fit_fold
@@ -149,6 +150,7 @@ def train(
                 initial=sha256_of(initial) if initial else None,
             )  # fmt: skip
             fitted = _fit_network(job, loader, parts, targets, spec, initial, checkpoint, digest)
+        use_arithmetic("float32")  # predictions belong to the stored weights, however they were trained
         logits = {
             part: predict_logits(fitted.network, loader, getattr(parts, part), job.settings.batch_size, part)
             for part in PARTS
@@ -178,14 +180,6 @@ def training_targets(job: TrainingJob, parts: FoldParts, participants: pd.DataFr
         people = rows["participant_id"].astype(str).tolist()
         targets = permute_by_person(targets, people, job.study_seed, job.model, job.fold, job.seed)
     return dict(zip(scan_ids, targets.tolist(), strict=True))
-
-
-def use_arithmetic(precision: str) -> None:
-    """Choose how float32 products are computed on a GPU, and always the same algorithm for them."""
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
 def _fit_network(

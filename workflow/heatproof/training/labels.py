@@ -12,8 +12,9 @@ from heatproof.randomness import generator
 def permute_by_person(targets: np.ndarray, people: Sequence[str], seed: int, *keys: object) -> np.ndarray:
     """Return the targets with whole people's diagnoses exchanged.
 
-    Every person takes the targets of another drawn person, scan by scan (from the start again where the
-    donor has fewer scans), so that two scans of a person still agree.
+    Every person takes the targets of another drawn person in a drawn order (from the start again where the
+    donor has fewer scans): the scans of a person agree where the donor's do, and where each person has scans
+    of both classes (a paired design) the labels change within the person.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def permute_by_person(targets: np.ndarray, people: Sequence[str], seed: int, *ke
     donors = generator(seed, "permuted labels", *keys).permutation(len(names))
     permuted = np.array(targets, copy=True)
     for name, donor in zip(names, donors, strict=True):
-        taken = targets[owners == names[donor]]
+        taken = generator(seed, "permuted labels", *keys, name).permutation(targets[owners == names[donor]])
         rows = np.flatnonzero(owners == name)
         permuted[rows] = taken[np.arange(len(rows)) % len(taken)]
     return permuted

@@ -55,8 +55,24 @@ def normalise(scan: np.ndarray, mask: np.ndarray, kind: str) -> np.ndarray:
     ConfigError
         If the kind is not known.
     """
+    return _rescaled(scan, scan, mask, kind)
+
+
+def zero_intensity(scan: np.ndarray, mask: np.ndarray, kind: str) -> np.ndarray:
+    """Return what `normalise` makes of the stored intensity zero in this scan: a head without tissue.
+
+    Under ``zscore`` zero is the mean intensity of the brain after normalisation, and no tissue is
+    -mean / deviation inside the mask (zero outside). Under ``minmax`` it is zero where the darkest voxel is.
+
+    Parameters, errors and shape are those of `normalise`.
+    """
+    return _rescaled(np.zeros_like(scan), scan, mask, kind)
+
+
+def _rescaled(values: np.ndarray, scan: np.ndarray, mask: np.ndarray, kind: str) -> np.ndarray:
+    """Return values (channels, *space) on the scale that normalises a scan of the same shape."""
     if kind == "none":
-        return np.asarray(scan, dtype=np.float32)
+        return np.asarray(values, dtype=np.float32)
     if kind not in ("zscore", "minmax"):
         raise ConfigError(
             f"the intensity normalisation '{kind}' does not exist.",
@@ -64,8 +80,9 @@ def normalise(scan: np.ndarray, mask: np.ndarray, kind: str) -> np.ndarray:
             remedy="use zscore, minmax or none.",
         )
     result = np.zeros(scan.shape, dtype=np.float32)
-    for channel, values in enumerate(scan):
-        inside = values[mask] if kind == "zscore" else values
+    where = mask if kind == "zscore" else np.ones_like(mask)
+    for channel, intensities in enumerate(scan):
+        inside = intensities[where]
         if kind == "zscore":
             centre, spread = inside.mean(dtype=np.float64), inside.std(dtype=np.float64)
         else:
@@ -76,8 +93,7 @@ def normalise(scan: np.ndarray, mask: np.ndarray, kind: str) -> np.ndarray:
                 field="intensity",
                 remedy="exclude the scan from the cohort.",
             )
-        scaled = ((inside - centre) / spread).astype(np.float32)
-        result[channel][mask if kind == "zscore" else ...] = scaled
+        result[channel][where] = ((values[channel][where] - centre) / spread).astype(np.float32)
     return result
 
 
@@ -124,18 +140,29 @@ class ScanLoader:
         self.reads[part][scan_id] += 1
         if scan_id in self._cache:
             return self._cache[scan_id]
-        stored = self._cohort.scan(scan_id)
-        if scan_id not in self.hashes:
-            self.hashes[scan_id] = sha256_of_array(stored)
-        try:
-            values = normalise(stored, self._cohort.mask, self._intensity)
-        except IntakeError as error:
-            raise IntakeError(error.problem, file=f"scan {scan_id}", field=error.field, remedy=error.remedy) from error
-        tensor = torch.from_numpy(values)
+        tensor = self._read(scan_id, normalise)
         if tensor.nbytes <= self._room:
             self._room -= tensor.nbytes
             self._cache[scan_id] = tensor
         return tensor
+
+    def zero_intensity(self, scan_ids: Iterable[str], part: str = "test") -> Tensor:
+        """Return what the stored intensity zero becomes in each scan, shape (n, channels, *space), float32."""
+        zeros = []
+        for scan_id in scan_ids:
+            self.reads[part][scan_id] += 1
+            zeros.append(self._read(scan_id, zero_intensity))
+        return torch.stack(zeros)
+
+    def _read(self, scan_id: str, scale: Callable[[np.ndarray, np.ndarray, str], np.ndarray]) -> Tensor:
+        """Return what a function makes of a scan as it is stored; its digest is kept."""
+        stored = self._cohort.scan(scan_id)
+        if scan_id not in self.hashes:
+            self.hashes[scan_id] = sha256_of_array(stored)
+        try:
+            return torch.from_numpy(scale(stored, self._cohort.mask, self._intensity))
+        except IntakeError as error:
+            raise IntakeError(error.problem, file=f"scan {scan_id}", field=error.field, remedy=error.remedy) from error
 
     def batch(self, scan_ids: Iterable[str], part: str = "test") -> Tensor:
         """Return several scans in the order asked for, shape (n, channels, *space), float32."""

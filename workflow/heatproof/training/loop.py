@@ -98,7 +98,8 @@ class Trainer:
         Parameters
         ----------
         checkpoint : str or Path, optional
-            File to go on from and to write after every epoch; it is removed at the end.
+            File to go on from and to write after every epoch. It is kept, so that nothing is lost before the
+            caller has written the weights.
         digest : str
             Fingerprint of this training; a checkpoint with another one is not used.
 
@@ -118,8 +119,6 @@ class Trainer:
                 if checkpoint:
                     save_checkpoint(checkpoint, self.network, self.optimizer, progress, digest)
         self.network.load_state_dict(progress.best_weights)
-        if checkpoint:
-            Path(checkpoint).unlink(missing_ok=True)
         return Fitted(progress.history, progress.best_epoch, resumed_from)
 
     def predict(self, part: str) -> Tensor:

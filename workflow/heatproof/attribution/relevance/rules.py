@@ -145,7 +145,7 @@ def alpha_beta_split(
     sums: dict[int, torch.Tensor] = {}
     for sign in (1, -1) if beta > 0 else (1,):
         part = None if bias is None else bias.clamp(min=0) if sign == 1 else bias.clamp(max=0)
-        total = branch_sum(linear, pairs[sign], part)
+        total = branch_sum(linear, values, pairs[sign], part)
         if total is not None:
             sums[sign] = total
     shares = shared_out(sums, relevance, alpha, beta)
@@ -159,6 +159,7 @@ def alpha_beta_split(
 
 def branch_sum(
     linear: LinearMap,
+    values: torch.Tensor,
     pairs: list[tuple[torch.Tensor | None, torch.Tensor | None]],
     bias: torch.Tensor | None,
 ) -> torch.Tensor | None:
@@ -168,7 +169,10 @@ def branch_sum(
         if half is not None and weight is not None:
             outputs = linear.apply(half, weight)
             total = outputs if total is None else total.add_(outputs)
-    if total is not None and bias is not None:
+    if bias is not None and (total is not None or bool(bias.any())):
+        if total is None:
+            # no input speaks with this sign, in this batch: the bias alone takes its share
+            total = linear.apply(values, torch.zeros_like(linear.weight))
         total += linear.spread_bias(bias, total)
     return total
 
