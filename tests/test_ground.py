@@ -14,7 +14,7 @@ import pytest
 from heatproof.errors import GeometryError, HeatproofError
 from heatproof.files import atomic, read_table, write_nifti, write_table
 from heatproof.geometry import Grid, resample
-from heatproof.provenance import PACKAGE, source_digest
+from heatproof.provenance import PACKAGE, data_state, named_paths, source_digest
 from heatproof.randomness import generator, integer_seed
 
 AFFINE = np.array([[-2.0, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
@@ -136,6 +136,36 @@ class TestProvenance:
         monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path == edited else b""))
         assert source_digest("heatproof.stages.prepare") != before
 
+    def test_a_source_of_scans_retrains_no_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        edited = PACKAGE / "cohorts/caps.py"
+        read = Path.read_bytes
+        stages = ("prepare", "train", "score", "attribute")
+        before = {name: source_digest(f"heatproof.stages.{name}") for name in stages}
+        monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path == edited else b""))
+        after = {name: source_digest(f"heatproof.stages.{name}") for name in stages}
+        assert [name for name in stages if after[name] != before[name]] == ["prepare"]
+
+
+class TestUserData:
+    def test_a_replaced_scan_of_a_folder_or_a_table_is_noticed(self, tmp_path: Path) -> None:
+        (tmp_path / "brains").mkdir()
+        scan = tmp_path / "brains/a.nii"
+        scan.write_bytes(b"1")
+        (tmp_path / "scans.tsv").write_text("scan_id\tpath\na\tbrains/a.nii\n")
+        entries: list[dict[str, object]] = [
+            {"folder": "brains"},
+            {"table": "scans.tsv"},
+            {"atlas": {"path": "brains/a.nii"}},
+        ]
+        before = [data_state(entry, tmp_path) for entry in entries]
+        assert before == [data_state(entry, tmp_path) for entry in entries]
+        scan.write_bytes(b"12")
+        for entry, old in zip(entries, before, strict=True):
+            assert data_state(entry, tmp_path) != old
+
+    def test_words_that_are_no_paths_name_nothing(self, tmp_path: Path) -> None:
+        assert named_paths({"source": "phantom", "folder": "", "root": ".", "n": 3, "classes": ["HC"]}, tmp_path) == []
+
 
 def test_a_job_says_on_the_screen_what_the_user_can_mend(tmp_path: Path) -> None:
     script = (
@@ -150,3 +180,16 @@ def test_a_job_says_on_the_screen_what_the_user_can_mend(tmp_path: Path) -> None
     log = (tmp_path / "job.log").read_text()
     assert "progress" in log
     assert "Traceback" in log
+
+
+def test_a_job_logs_its_progress_and_leaves_logging_as_it_was(tmp_path: Path) -> None:
+    script = (
+        "import logging\nfrom heatproof.logs import logged\n"
+        "logger = logging.getLogger('heatproof.training.loop')\n"
+        f"with logged({str(tmp_path / 'job.log')!r}):\n"
+        "    logger.info('epoch 1: loss 0.5')\n"
+        "logger.info('afterwards')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "job.log").read_text() == "INFO heatproof.training.loop: epoch 1: loss 0.5\n"

@@ -1,4 +1,4 @@
-"""Which source files a stage depends on, so that an edit reruns exactly what it can change.
+"""Which source and data files a stage depends on, so that an edit reruns exactly what it can change.
 
 Snakemake compares a rule's parameters from run to run; a digest of the package's files among them makes the
 code itself a parameter. Contents are compared, not times, so a fresh clone reruns nothing.
@@ -7,7 +7,10 @@ code itself a parameter. Contents are compared, not times, so a fresh clone reru
 from __future__ import annotations
 
 import ast
+import csv
 import hashlib
+import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -70,3 +73,43 @@ def _files(module: str) -> list[Path]:
             if candidate.is_file():
                 files.append(candidate)
     return files
+
+
+def named_paths(entry: object, root: Path) -> list[Path]:
+    """Return the files and folders inside `root` that a config entry names and that exist, however deep."""
+    if isinstance(entry, str):
+        path = root / entry
+        return [path] if entry.strip("./") and path.exists() else []
+    if isinstance(entry, Mapping):
+        entry = list(entry.values())
+    if isinstance(entry, (list, tuple)):
+        return sorted({path for item in entry for path in named_paths(item, root)})
+    return []
+
+
+def data_state(entry: object, root: Path) -> str:
+    """Return a digest of name, size and time of every file behind a config entry.
+
+    Files in a named folder count, and so do the files that a named table lists in a column called ``path`` or
+    ``..._path``: a scan that was replaced or a diagnosis that was corrected gives another digest.
+    """
+    digest = hashlib.sha256()
+    for path in named_paths(entry, root):
+        files = sorted(path.rglob("*")) if path.is_dir() else [path, *_listed(path)]
+        for file in files:
+            if file.is_file():
+                state = file.stat()
+                name = os.path.relpath(file, root)
+                digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _listed(table: Path) -> list[Path]:
+    if table.suffix not in (".tsv", ".csv"):
+        return []
+    with table.open(encoding="utf-8-sig", newline="") as handle:
+        first = handle.readline()
+        handle.seek(0)
+        rows = list(csv.DictReader(handle, delimiter="\t" if "\t" in first else ","))
+    columns = [name for name in (rows[0] if rows else ()) if name and (name == "path" or name.endswith("_path"))]
+    return [table.parent / row[name] for row in rows for name in columns if row[name]]

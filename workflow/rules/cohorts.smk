@@ -26,6 +26,9 @@ rule prepare:
         spec=lambda wildcards: study_of(wildcards)["cohort"],
         seed=SEED,
         root=DATA_ROOT,
+        data=lambda wildcards: data_state(
+            study_of(wildcards)["cohort"], Path(DATA_ROOT)
+        ),
         code=source_digest("heatproof.stages.prepare"),
     script:
         "../scripts/prepare.py"

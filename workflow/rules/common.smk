@@ -17,7 +17,7 @@ os.environ.update(
 from heatproof import configuration
 from heatproof.errors import HeatproofError
 from heatproof.figures.catalogue import FIGURES
-from heatproof.provenance import source_digest
+from heatproof.provenance import data_state, named_paths, source_digest
 from heatproof.publication.tables import TABLES
 from snakemake.exceptions import WorkflowError
 
@@ -123,19 +123,7 @@ def figures(study):
 
 def named_files(entry):
     """Return the files that a config entry names and that exist: a change of them reruns what reads them."""
-    texts = [value for value in entry.values() if isinstance(value, str)]
-    texts += [
-        item
-        for value in entry.values()
-        if isinstance(value, list)
-        for item in value
-        if isinstance(item, str)
-    ]
-    return sorted(
-        str(path)
-        for path in (Path(DATA_ROOT) / text for text in texts)
-        if path.is_file()
-    )
+    return [str(path) for path in named_paths(entry, Path(DATA_ROOT)) if path.is_file()]
 
 
 def grown(megabytes, minutes):
