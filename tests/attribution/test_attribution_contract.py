@@ -200,6 +200,7 @@ def test_one_scan_that_does_not_fit_and_other_errors_are_raised():
         ({"method": "integrated_gradients", "baseline": "black"}, "control_mean"),
         ({"method": "integrated_gradients", "baseline": "control_mean"}, "control_mean"),
         ({"method": "integrated_gradients", "baseline": torch.zeros(2, 3, 3)}, "grid"),
+        ({"method": "integrated_gradients", "zero_intensity": torch.zeros(3, 1, *SIZE[2])}, "grid"),
         ({"method": "integrated_gradients", "n_steps": 0}, "1 or more"),
         ({"method": "saliency", "target": 7}, "0 to 2"),
         ({"method": "saliency", "target": -1}, "0 to 2"),
@@ -246,6 +247,10 @@ def test_required_context_follows_the_configured_parameters():
     inner = {"inner": "integrated_gradients", "inner_parameters": {"baseline": "control_mean"}}
     assert required_context("label_permuted", inner) == {"permuted", "control_mean"}
     assert required_context("untrained", {"inner": "lrp"}) == set()
+    assert required_context("integrated_gradients", {}) == {"zero_intensity"}
+    assert required_context("integrated_gradients", {"baseline": "zero"}) == {"zero_intensity"}
+    assert required_context("integrated_gradients", {"baseline": "blurred"}) == set()
+    assert required_context("untrained", {"inner": "integrated_gradients"}) == {"zero_intensity"}
 
 
 def schema() -> dict:

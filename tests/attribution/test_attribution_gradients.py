@@ -110,6 +110,25 @@ def test_baseline_as_array_equals_the_named_one():
         )
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_zero_intensity_is_the_baseline_of_each_scan_through_every_control(batch_size):
+    model, inputs, zeros = convolutional(2), scans(2), scans(2, seed=9)
+    keys = {"n_steps": 4, "rule": "middle"}
+    expected = torch.cat(
+        [
+            attribute("integrated_gradients", model, inputs[i : i + 1], 1, baseline=zeros[i], **keys)
+            for i in range(len(inputs))
+        ]
+    )
+    found = attribute("integrated_gradients", model, inputs, 1, zero_intensity=zeros, batch_size=batch_size, **keys)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    more = {"inner": "integrated_gradients", "inner_parameters": keys, "zero_intensity": zeros}
+    inner = attribute("label_permuted", convolutional(2), inputs, 1, permuted=model, batch_size=batch_size, **more)
+    torch.testing.assert_close(inner, expected, rtol=1e-9, atol=1e-12)
+    fresh = attribute("untrained", model, inputs, 1, **more)
+    assert not torch.equal(fresh, attribute("untrained", model, inputs, 1, **{**more, "zero_intensity": None}))
+
+
 def test_blurred_baseline_of_a_constant_scan_is_the_scan():
     model, flat = convolutional(2), torch.full((1, 2, *SIZE[2]), 3.0, dtype=torch.float64)
     maps = attribute("integrated_gradients", model, flat, 1, n_steps=2, baseline="blurred", blur_sigma=2.0)
@@ -238,6 +257,18 @@ def test_separated_rectifiers_are_accepted_and_compute_the_same(network):
     torch.testing.assert_close(
         attribute("guided_backprop", separated, inputs, 1), attribute("guided_backprop", layers, inputs, 1)
     )
+
+
+@pytest.mark.parametrize("other", [nn.LeakyReLU(), nn.ELU(), nn.PReLU(), nn.GELU(), nn.SiLU()], ids=repr)
+@pytest.mark.parametrize("name", ["guided_backprop", "guided_gradcam"])
+def test_relatives_of_a_rectifier_beside_it_are_refused_by_name(name, other):
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 3), other, nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    with pytest.raises(UnsupportedModelError) as caught:
+        attribute(name, model.double(), scans(2), 1)
+    assert type(other).__name__.lower() in caught.value.problem.lower().replace("kernel", "")
+    assert "ReLU only" in str(caught.value.remedy)
 
 
 def test_guided_methods_refuse_a_network_without_rectifiers():

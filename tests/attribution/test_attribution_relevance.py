@@ -198,6 +198,21 @@ def test_monai_networks_conserve_relevance(name):
     torch.testing.assert_close(by_epsilon, by_gradient, rtol=1e-5, atol=1e-7 * float(by_gradient.abs().max()))
 
 
+@pytest.mark.parametrize("n_scans", [1, 2])
+def test_an_absorbing_bias_takes_its_share_whatever_other_scans_are_in_the_batch(n_scans):
+    # The first scan has no contribution of the bias' sign, the second has.
+    layer = nn.Linear(4, 2).double()
+    layer.weight.data = torch.tensor([[1.0, 2, 1, 1], [1, 1, 3, 1]], dtype=torch.float64)
+    layer.bias.data = torch.tensor([-1.0, -2.0], dtype=torch.float64)
+    inputs = torch.tensor([[1.0, 2, 1, 3], [-1, 2, -3, 1]], dtype=torch.float64)[:n_scans, None]
+    model = nn.Sequential(nn.Flatten(), layer)
+    maps = attribute("lrp", model, inputs, 0, beta=0.5, bias="absorb", batch_size=n_scans)
+    relevance = torch.stack([model(inputs[:1])[0, 0].detach(), torch.zeros((), dtype=torch.float64)])
+    expected = oracle_linear(layer, inputs[0, 0], relevance, rule="alpha_beta", beta=0.5, bias="absorb")
+    torch.testing.assert_close(maps[0, 0], expected)
+    assert float(maps[0].sum()) == pytest.approx(1.5 * float(relevance[0]))
+
+
 def test_zplus_is_alpha_beta_without_negative_shares():
     model, inputs = convolutional(2), scans(2)
     torch.testing.assert_close(

@@ -21,7 +21,7 @@ from scan_files import (
     write_scaled,
 )
 
-from heatproof.cohorts import prepare
+from heatproof.cohorts.sources import prepare
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError, HeatproofError, IntakeError
 from heatproof.files import read_table

@@ -21,7 +21,7 @@ from scan_files import (
     write_rows,
 )
 
-from heatproof.cohorts import SOURCES, open_source, prepare
+from heatproof.cohorts.sources import SOURCES, open_source, prepare
 from heatproof.cohorts.backdrop import open_grid, open_mask, read_label_names
 from heatproof.cohorts.store import Cohort
 from heatproof.cohorts.trees import entities_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from heatproof.errors import ConfigError
+from heatproof.errors import ConfigError, UnsupportedModelError
 from heatproof.models import NETWORKS, NetworkSpec, build
 from heatproof.models.monai_networks import traceable
 
@@ -129,3 +129,16 @@ def test_the_deepest_densenet_that_is_allowed_runs_and_keeps_a_voxel():
 def test_a_specification_survives_its_description():
     spec = NetworkSpec("resnet", (30, 31), 2, 3, {"layers": [1, 1, 1, 1], "width": 4})
     assert NetworkSpec.from_dict(spec.as_dict()) == spec
+
+
+def test_a_layer_with_weights_that_is_called_twice_is_refused_by_name():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared = nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.shared(self.shared(x))
+
+    with pytest.raises(UnsupportedModelError, match=r"shared: a Linear is called more than once"):
+        traceable(Twice())

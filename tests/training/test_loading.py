@@ -53,6 +53,29 @@ def test_minmax_spans_zero_to_one_over_the_whole_channel_and_none_changes_nothin
     np.testing.assert_array_equal(normalise(scan, mask, "none"), scan.astype(np.float32))
 
 
+@pytest.mark.parametrize("kind", ["zscore", "minmax", "none"])
+def test_zero_intensity_is_what_a_voxel_of_zero_became_in_that_scan(kind):
+    store = CountingStore()
+    for values in store.values.values():
+        values[0, 2, 0] = 0.0
+    loader = ScanLoader(store, kind)
+    scans, zeros = loader.batch(["s0", "s1"]), loader.zero_intensity(["s0", "s1"])
+    inside = torch.from_numpy(store.mask)
+    assert zeros.shape == scans.shape and zeros.dtype == torch.float32
+    for scan, zero in zip(scans, zeros, strict=True):
+        assert zero[0, inside].unique().tolist() == [float(scan[0, 2, 0])]
+    if kind == "zscore":
+        assert (zeros[:, 0, inside] < -1).all() and (zeros[:, 0, ~inside] == 0).all()
+    assert dict(loader.reads["test"]) == {"s0": 2, "s1": 2}
+
+
+def test_zero_intensity_after_minmax_is_zero_where_the_darkest_voxel_is():
+    store = CountingStore()
+    for values in store.values.values():
+        values -= values.min()
+    assert (ScanLoader(store, "minmax").zero_intensity(["s0", "s3"]) == 0).all()
+
+
 def test_a_constant_scan_is_named():
     store = CountingStore()
     store.values["s3"][:, store.mask] = 7

@@ -71,6 +71,15 @@ def test_permutation_keeps_the_people_together_and_the_number_of_each_class():
     assert not np.array_equal(permuted, permute_by_person(targets, people, 7, "model", 1))
 
 
+def test_permutation_changes_half_the_labels_of_a_paired_design():
+    # Everyone has two scans of each class, so exchanging whole people would change nothing.
+    people = [f"p{index // 4}" for index in range(400)]
+    targets = np.array([0, 0, 1, 1] * 100)
+    permuted = permute_by_person(targets, people, 7)
+    assert (permuted.reshape(-1, 4).sum(axis=1) == 2).all()
+    assert 0.4 < (permuted != targets).mean() < 0.6
+
+
 def test_permutation_does_not_depend_on_the_order_of_the_scans():
     people = [f"p{index}" for index in range(20)]
     targets = np.arange(20) % 2

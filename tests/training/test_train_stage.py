@@ -20,7 +20,8 @@ from heatproof.errors import ConfigError, LeakageError
 from heatproof.files import read_table, sha256_of, write_table
 from heatproof.models import load_weights, save_weights
 from heatproof.stages.train import TrainingJob, train
-from heatproof.training import ScanLoader
+from heatproof.training import ScanLoader, Trainer
+from heatproof.training.predictions import predict_logits
 
 NETWORK = {"network": "wang_b", "width": 4, "n_blocks": 2, "recipe": "corrected", "intensity": "zscore"}
 SVM = {"network": "linear_svm", "recipe": "corrected", "intensity": "zscore"}
@@ -212,6 +213,40 @@ def test_published_weights_can_be_used_as_they_are(folder, tmp_path):
     assert all(torch.equal(loaded[name], tensor) for name, tensor in spec.build(123).state_dict().items())
     with pytest.raises(ConfigError, match="initial_weights"):
         run(folder, tmp_path, {**entry, "initial_weights": "../../elsewhere.pt"})
+
+
+def test_a_training_that_ended_is_not_lost_when_its_weights_cannot_be_written(folder, tmp_path, monkeypatch):
+    training = {**TRAINING, "epochs": 2}
+    whole = run(folder, tmp_path / "whole", training=training)
+
+    def full(*_arguments):
+        raise OSError("no space left on the device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("heatproof.stages.train.save_weights", full)
+        with pytest.raises(OSError, match="no space"):
+            run(folder, tmp_path / "again", training=training)
+    monkeypatch.setattr(Trainer, "_train_epoch", full)  # nothing is left to train
+    again = run(folder, tmp_path / "again", training=training)
+    assert sha256_of(whole / "model.safetensors") == sha256_of(again / "model.safetensors")
+    assert not (again / "checkpoint.safetensors").exists()
+
+
+def test_predictions_are_computed_in_full_precision_however_the_model_was_trained(folder, tmp_path, monkeypatch):
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    seen = {}
+
+    def recorded(name, function):
+        def call(*arguments):
+            seen[name] = [backend.allow_tf32 for backend in backends]
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(Trainer, "fit", recorded("fit", Trainer.fit))
+    monkeypatch.setattr("heatproof.stages.train.predict_logits", recorded("predict", predict_logits))
+    run(folder, tmp_path, training={**TRAINING, "epochs": 1, "precision": "tf32"})
+    assert seen == {"fit": [True, True], "predict": [False, False]}
 
 
 @pytest.mark.slow

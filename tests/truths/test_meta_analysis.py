@@ -12,7 +12,7 @@ import pytest
 from heatproof.errors import ConfigError, GeometryError, TruthError
 from heatproof.geometry import Grid
 from heatproof.randomness import generator
-from heatproof.truths import Context, build_truth
+from heatproof.truths.sources import build_truth
 from heatproof.truths.ale import run_ale
 from heatproof.truths.foci import MNI, TALAIRACH, Experiment
 from heatproof.truths.meta_analysis import analyse

@@ -61,11 +61,9 @@ def baseline_scans(
                 remedy="Pass control_mean=, shape (C, *S).",
             )
         baseline = control_mean
-    if isinstance(baseline, str) and baseline == "zero" and zero_intensity is not None:
-        baseline = zero_intensity
     if isinstance(baseline, torch.Tensor):
         shape = tuple(inputs.shape[1:])
-        if tuple(baseline.shape) not in (shape, (1, *shape), tuple(inputs.shape)):
+        if tuple(baseline.shape) not in (shape, (1, *shape)):
             raise ConfigError(
                 f"The baseline has shape {tuple(baseline.shape)}, a scan {shape}.",
                 field="baseline",
@@ -74,7 +72,15 @@ def baseline_scans(
         return baseline.detach().to(inputs).expand_as(inputs)
     if baseline == "blurred":
         return gaussian_smooth(inputs, blur_sigma)
-    return torch.zeros_like(inputs)
+    if zero_intensity is None:
+        return torch.zeros_like(inputs)
+    if zero_intensity.shape != inputs.shape:
+        raise ConfigError(
+            f"The zero intensity has shape {tuple(zero_intensity.shape)}, the scans {tuple(inputs.shape)}.",
+            field="zero_intensity",
+            remedy="Pass one per scan, on the scans' grid.",
+        )
+    return zero_intensity.detach().to(inputs)
 
 
 @register(

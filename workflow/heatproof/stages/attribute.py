@@ -152,11 +152,11 @@ def target_classes(job: AttributionJob, scan_ids: list[str], cohort: Cohort, pre
     if kind == "patient":
         return np.full(len(scan_ids), len(cohort.classes) - 1, dtype=np.int64)
     if kind == "label":
-        return cohort.participants.loc[scan_ids, "target"].to_numpy(np.int64)
+        return cohort.participants.loc[scan_ids, "target"].to_numpy(np.int64, copy=True)
     if kind == "predicted":
         table = read_table(predictions, ("scan_id", "part", "predicted"))
         test = table[table["part"] == "test"].set_index("scan_id")
-        return test.loc[scan_ids, "predicted"].to_numpy(np.int64)
+        return test.loc[scan_ids, "predicted"].to_numpy(np.int64, copy=True)
     raise ConfigError(f"the target '{kind}' is not known.", field="target", remedy="use patient, predicted or label.")
 
 

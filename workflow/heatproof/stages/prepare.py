@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from heatproof.cohorts import prepare
+from heatproof.cohorts.sources import prepare
 
 
 def prepare_cohort(
@@ -21,7 +21,7 @@ def prepare_cohort(
 ) -> None:
     """Write ``cohort.h5``, ``participants.tsv``, ``intake.tsv`` and ``volumes.tsv`` of a study.
 
-    Parameters and errors are those of `heatproof.cohorts.prepare`.
+    Parameters and errors are those of `heatproof.cohorts.sources.prepare`.
     """
     prepare(
         spec,

@@ -13,8 +13,8 @@ from heatproof.cohorts.folders import inside
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError
 from heatproof.files import atomic, write_table
-from heatproof.truths import Context, build_truth
-from heatproof.truths.store import STUDY_COLUMNS, context_hash, write_truth
+from heatproof.truths.sources import build_truth
+from heatproof.truths.store import STUDY_COLUMNS, Context, context_hash, write_truth
 
 
 def truth(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import EllipsisType
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -80,7 +81,7 @@ def _rescaled(values: np.ndarray, scan: np.ndarray, mask: np.ndarray, kind: str)
             remedy="use zscore, minmax or none.",
         )
     result = np.zeros(scan.shape, dtype=np.float32)
-    where = mask if kind == "zscore" else np.ones_like(mask)
+    where: np.ndarray | EllipsisType = mask if kind == "zscore" else ...
     for channel, intensities in enumerate(scan):
         inside = intensities[where]
         if kind == "zscore":
