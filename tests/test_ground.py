@@ -45,12 +45,21 @@ class TestFiles:
         assert back["age"].isna().tolist() == [False, True]
 
     @pytest.mark.parametrize(
-        "text", ["\ufeffscan_id\tage\r\n01\t70\r\n", "scan_id,age\n01,70\n", "scan_id\tage\n01\t70\n"]
+        "text",
+        [
+            "\ufeffscan_id\tage\r\n0012\t70\r\n",
+            "scan_id,age\n0012,70\n",
+            "scan_id\tage\n0012\t70\n",
+            '"scan_id"\t"age"\n0012\t70\n',
+            '"scan_id","age"\n"0012","70"\n',
+            "scan_id \tage \n0012\t70\n",
+            'scan_id  , "age" \n0012, 70\n',
+        ],
     )
     def test_marks_line_ends_and_commas_do_not_matter(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "t.tsv").write_bytes(text.encode())
         frame = read_table(tmp_path / "t.tsv", required=("scan_id", "age"))
-        assert frame.to_dict("list") == {"scan_id": ["01"], "age": [70]}
+        assert frame.to_dict("list") == {"scan_id": ["0012"], "age": [70]}
 
     def test_a_missing_column_is_named_with_its_file(self, tmp_path: Path) -> None:
         (tmp_path / "t.tsv").write_text("scan_id\n01\n")

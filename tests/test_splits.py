@@ -224,6 +224,15 @@ def test_audit_counts_coverage_and_missing_classes() -> None:
     assert found.loc[(0, "class in test"), "detail"] == "AD"
 
 
+def test_classes_named_by_numbers_are_found_in_every_part() -> None:
+    frame = cohort()
+    folds = make_folds(frame, "corrected", 3, 0.2, 1)
+    # A table read back from a file holds 0 and 1 as whole numbers.
+    numbers = frame.assign(diagnosis=(frame["diagnosis"] == "AD").astype(int))
+    found = audit(numbers, folds).query("check.str.startswith('class')")
+    assert found["passed"].all()
+
+
 def test_audit_refuses_unknown_scans() -> None:
     folds = make_folds(cohort(), "corrected", 5, 0.2, 1)
     with pytest.raises(ConfigError, match="scan-0"):
@@ -298,7 +307,7 @@ def own_file(root: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 def test_folds_of_ones_own_are_used(tmp_path: Path) -> None:
     own = own_file(tmp_path, cohort())
-    folds, _ = run_stage(tmp_path, cohort(), n_folds=5, file="own.tsv")
+    folds, _ = run_stage(tmp_path, cohort(), n_folds=3, file="own.tsv")
     used = folds.query("recipe == 'corrected'")[["fold", "scan_id", "part"]].reset_index(drop=True)
     pd.testing.assert_frame_equal(used, own.reset_index(drop=True), check_dtype=False)
 
@@ -312,16 +321,24 @@ def test_leak_planted_in_folds_of_ones_own_stops_the_run(tmp_path: Path) -> None
         tmp_path / "own.tsv",
     )
     with pytest.raises(LeakageError) as caught:
-        run_stage(tmp_path, cohort(), n_folds=5, file="own.tsv")
+        run_stage(tmp_path, cohort(), n_folds=3, file="own.tsv")
     number = int(own.loc[row, "scan_id"].removeprefix("scan-")) // 2
     assert f"participant train-test (person-{number})" in str(caught.value)
 
 
 def test_folds_of_ones_own_that_test_a_scan_twice(tmp_path: Path) -> None:
     own = own_file(tmp_path, cohort())
-    write_table(pd.concat([own, own[own["fold"] == 0].assign(fold=9)]), tmp_path / "own.tsv")
+    write_table(pd.concat([own, own[own["fold"] == 0].assign(fold=3)]), tmp_path / "own.tsv")
     with pytest.raises(ConfigError, match="tested more than once"):
-        run_stage(tmp_path, cohort(), n_folds=5, file="own.tsv")
+        run_stage(tmp_path, cohort(), n_folds=4, file="own.tsv")
+
+
+@pytest.mark.parametrize(("shift", "n_folds"), [(0, 5), (0, 2), (1, 3)])
+def test_folds_of_ones_own_are_those_that_later_jobs_will_run(tmp_path: Path, shift: int, n_folds: int) -> None:
+    own = own_file(tmp_path, cohort())
+    write_table(own.assign(fold=own["fold"] + shift), tmp_path / "own.tsv")
+    with pytest.raises(ConfigError, match=rf"own\.tsv: fold: .*0 to {n_folds - 1}.*Remedy: number the folds"):
+        run_stage(tmp_path, cohort(), n_folds=n_folds, file="own.tsv")
 
 
 def test_folds_file_out_of_the_root(tmp_path: Path) -> None:

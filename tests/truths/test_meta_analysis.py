@@ -12,11 +12,12 @@ import pytest
 from heatproof.errors import ConfigError, GeometryError, TruthError
 from heatproof.geometry import Grid
 from heatproof.randomness import generator
-from heatproof.truths.sources import build_truth
 from heatproof.truths.ale import run_ale
 from heatproof.truths.foci import MNI, TALAIRACH, Experiment
 from heatproof.truths.meta_analysis import analyse
 from heatproof.truths.sleuth import parse_sleuth, write_sleuth
+from heatproof.truths.sources import build_truth
+from heatproof.truths.store import Context
 
 PEAK = np.array([26.0, -20.0, -14.0])
 SETTINGS = {"n_iterations": 25}

@@ -17,10 +17,10 @@ from heatproof.files import read_table, sha256_of
 from heatproof.geometry import Grid
 from heatproof.randomness import generator
 from heatproof.stages.truth import truth as truth_stage
-from heatproof.truths.sources import TRUTHS, build_truth
 from heatproof.truths.atlases import PRIOR_CENTRES_MM, anatomical_prior, read_names
 from heatproof.truths.literature import simulate
-from heatproof.truths.store import STUDY_COLUMNS, context_hash, read_truth, write_truth
+from heatproof.truths.sources import TRUTHS, build_truth
+from heatproof.truths.store import STUDY_COLUMNS, Context, Truth, context_hash, read_truth, write_truth
 
 AFFINE = np.array([[4.0, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]])
 SHAPE = (46, 55, 46)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,18 +83,12 @@ def read_table(path: str | Path, required: tuple[str, ...] = ()) -> pd.DataFrame
     if not header:
         raise HeatproofError("the table is empty.", file=path, remedy="give it a header and one row per scan.")
     separator = "\t" if "\t" in header or "," not in header else ","
-    names = [name.strip() for name in re.split(separator, header)]
-    text = {name: "string" for name in names if name.endswith("_id")}
-    frame = pd.read_csv(
-        path,
-        sep=separator,
-        encoding="utf-8-sig",
-        dtype=text,
-        na_values=[MISSING],
-        skipinitialspace=True,
-    )
+    read = partial(pd.read_csv, path, sep=separator, encoding="utf-8-sig", skipinitialspace=True)
+    # The parser's own names decide, because a type is matched to a name with its blanks and without its quotes.
+    text = {name: "string" for name in read(nrows=0).columns if name.strip().endswith("_id")}
+    frame = read(dtype=text, na_values=[MISSING])
     frame.columns = [str(name).strip() for name in frame.columns]
-    for name in text:
+    for name in map(str.strip, text):
         frame[name] = frame[name].astype(object).where(frame[name].notna(), "")
     for column in required:
         if column not in frame.columns:

@@ -78,12 +78,13 @@ class Grid:
         return np.asarray(world, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
 
     def coordinates(self) -> np.ndarray:
-        """Return the world coordinates of every voxel, shape (*shape, 3), in mm."""
+        """Return the world coordinates of every voxel, shape (*shape, 3), in mm (volumes only)."""
+        self._volume_affine()
         indices = np.stack(np.meshgrid(*[np.arange(n) for n in self.shape], indexing="ij"), axis=-1)
         return self.world(indices.reshape(-1, 3)).reshape(*self.shape, 3)
 
     def _volume_affine(self) -> np.ndarray:
-        if self.affine is None:
+        if self.affine is None or len(self.shape) != 3:
             raise GeometryError("the grid has no world coordinates.", field="affine", remedy="use a volume.")
         return self.affine
 

@@ -213,7 +213,7 @@ def _classes(fold: pd.DataFrame, diagnoses: pd.Series) -> list[dict[str, Any]]:
     everything = set(diagnoses.astype(str))
     parts = [part for part in PARTS if (fold["part"] == part).any()]
     return [
-        _row(f"class in {part}", sorted(everything - set(fold.loc[fold["part"] == part, "diagnosis"])))
+        _row(f"class in {part}", sorted(everything - set(fold.loc[fold["part"] == part, "diagnosis"].astype(str))))
         for part in parts
     ]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from heatproof.cohorts.folders import inside, shown
 from heatproof.errors import ConfigError, IntakeError
-from heatproof.files import read_table
+from heatproof.files import read_table, sha256_of
 
 PLACEHOLDER = "{scan_id}"
 # Path columns of a table, and the config key whose pattern they replace.
@@ -54,7 +54,7 @@ def list_files(spec: dict[str, Any], root: Path) -> list[AnatomyFiles]:
     ConfigError
         If neither a pattern nor a table with paths says where the scans are, or `same_person` names nobody.
     IntakeError
-        If there is no scan, an id occurs twice, or a file is missing.
+        If there is no scan, an id occurs twice, a file is missing, or two people have the same image.
     """
     rows = _table_rows(spec, root) if spec["table"] else _pattern_rows(spec, root)
     ids = [row["scan_id"] for row in rows]
@@ -85,7 +85,9 @@ def list_files(spec: dict[str, Any], root: Path) -> list[AnatomyFiles]:
     for row in rows:
         first = _first_scan(row["scan_id"], same_person)
         row["participant_id"] = people[first]
-    return [_files(row, spec, root) for row in sorted(rows, key=lambda row: row["scan_id"])]
+    files = [_files(row, spec, root) for row in sorted(rows, key=lambda row: row["scan_id"])]
+    _require_distinct(files)
+    return files
 
 
 def read_label_names(spec: dict[str, Any], root: Path) -> dict[int, str]:
@@ -105,6 +107,24 @@ def read_label_names(spec: dict[str, Any], root: Path) -> dict[int, str]:
             int(number): " ".join(str(name).split()) for number, name in zip(table[column], table["name"], strict=True)
         }
     return {int(label): f"{region} {label}" for region, labels in spec["regions"].items() for label in labels or ()}
+
+
+def _require_distinct(files: list[AnatomyFiles]) -> None:
+    """Raise if one image belongs to two people: its variants differ in bytes, so no later check would see it."""
+    by_size: dict[int, list[AnatomyFiles]] = {}
+    for entry in files:
+        by_size.setdefault(entry.scan.stat().st_size, []).append(entry)
+    for alike in by_size.values():
+        seen: dict[str, AnatomyFiles] = {}
+        for entry in alike if len(alike) > 1 else ():
+            first = seen.setdefault(sha256_of(entry.scan), entry)
+            if first.participant_id != entry.participant_id:
+                raise IntakeError(
+                    f"the scans {first.scan_id} and {entry.scan_id} of two people are the same image.",
+                    file=entry.shown,
+                    field="image",
+                    remedy=f"remove one, or join them: same_person: {{{entry.scan_id}: {first.scan_id}}}.",
+                )
 
 
 def _first_scan(scan_id: str, same_person: dict[str, str]) -> str:

@@ -14,11 +14,14 @@ from heatproof.cohorts.affines import affine_of
 from heatproof.cohorts.findings import Note
 from heatproof.errors import IntakeError
 from heatproof.geometry import Grid
+from heatproof.truths.volumes import whole_numbers
 
 # Share of the non-zero voxels at a 16-bit limit from which an image counts as clipped.
 CLIPPED_SHARE = 1e-3
 # More than this behind the voxels is no padding: reading on could fill the memory.
 SURPLUS_BYTES = 1 << 20
+# Largest volume that is decoded, as float64: 0.2 mm over a whole head. A forged header must not fill the memory.
+LARGEST_BYTES = 4 << 30
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -59,8 +62,8 @@ def read_header(path: Path, affine: str = "strict") -> ImageHeader:
     Raises
     ------
     IntakeError
-        If the file is missing, empty, truncated, no NIfTI image, has no volume of three axes, or does not
-        say where it lies.
+        If the file is missing, empty, truncated, no NIfTI image, has no volume of three axes or more than
+        `LARGEST_BYTES` of voxels, or does not say where it lies.
     """
     image = _open(path)
     notes: list[Note] = []
@@ -122,15 +125,15 @@ def read_labels(header: ImageHeader) -> np.ndarray:
         If a value is not a whole number of at most 31 bits.
     """
     raw = _decode(header) * np.float64(header.image.dataobj.slope) + np.float64(header.image.dataobj.inter)
-    whole = np.rint(np.nan_to_num(raw, nan=0.5, posinf=0.5, neginf=0.5))
-    if np.abs(whole - raw).max(initial=0) > 1e-4 or not np.isfinite(raw).all() or np.abs(whole).max() >= 2**31:
+    whole = whole_numbers(raw)
+    if whole is None:
         raise IntakeError(
             "labels must be whole numbers.",
             file=header.path.name,
             field="labels_path",
             remedy="resample labels by nearest neighbour and store them as integers.",
         )
-    return whole.astype(np.int32)
+    return whole
 
 
 def _open(path: Path) -> Any:
@@ -169,12 +172,19 @@ def _open(path: Path) -> Any:
 
 
 def _require_whole(path: Path, image: Any) -> None:
-    """Raise an IntakeError if the file holds fewer bytes than its header promises."""
+    """Raise an IntakeError if the header promises more than is read, or the file holds fewer bytes than that."""
     header = image.header
     # Products of Python integers: a forged header must not overflow into a small number.
     n_voxels = 1
     for length in image.shape:
         n_voxels *= int(length)
+    if n_voxels * 8 > LARGEST_BYTES:
+        raise IntakeError(
+            f"the header promises {n_voxels} voxels; at most {LARGEST_BYTES // 8} are read.",
+            file=path.name,
+            field="shape",
+            remedy="resample the image to a coarser grid, or copy it again if its header is damaged.",
+        )
     expected = int(image.dataobj.offset) + n_voxels * header.get_data_dtype().itemsize
     if path.name.endswith(".gz"):
         with path.open("rb") as handle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from heatproof.cohorts.folders import inside
 from heatproof.errors import ConfigError
 from heatproof.files import read_table
 
@@ -14,6 +15,8 @@ class People:
 
     Parameters
     ----------
+    root : Path
+        Data root; no table may lie outside.
     folder : Path
         Holds ``participants.tsv`` and, per person, ``sub-X/sub-X_sessions.tsv`` (in BIDS) or
         ``subjects/sub-X/sub-X_sessions.tsv`` (in CAPS).
@@ -25,22 +28,26 @@ class People:
     Raises
     ------
     ConfigError
-        If the column holds the diagnosis at screening, which later scans need not share.
+        If the column holds the diagnosis at screening, which later scans need not share, or a table is a link
+        out of the root.
     """
 
-    def __init__(self, folder: Path, diagnosis_column: str, session_level: bool) -> None:
+    def __init__(self, root: Path, folder: Path, diagnosis_column: str, session_level: bool) -> None:
         if diagnosis_column.endswith("_sc"):
             raise ConfigError(
                 f"'{diagnosis_column}' is the diagnosis at screening only.",
                 field="cohort.diagnosis_column",
                 remedy="use the column with the diagnosis at each session, such as 'diagnosis'.",
             )
-        self._folder = folder
+        self._root, self._folder = root, folder
         self._column = diagnosis_column
         self._session_level = session_level
-        table = read_table(folder / "participants.tsv", ("participant_id",))
+        table = read_table(self._inside(folder / "participants.tsv"), ("participant_id",))
         self._people = {str(row["participant_id"]): row for row in table.to_dict("records")}
         self._sessions: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def _inside(self, path: Path) -> Path:
+        return inside(self._root, path, field="cohort.folder")
 
     @property
     def participant_ids(self) -> list[str]:
@@ -70,7 +77,7 @@ class People:
             name = f"{participant_id}_sessions.tsv"
             places = [self._folder / "subjects" / participant_id, self._folder / participant_id]
             found = next((place / name for place in places if (place / name).is_file()), None)
-            rows = read_table(found, ("session_id",)).to_dict("records") if found else []
+            rows = read_table(self._inside(found), ("session_id",)).to_dict("records") if found else []
             self._sessions[participant_id] = {
                 str(row["session_id"]): {str(key): value for key, value in row.items()} for row in rows
             }

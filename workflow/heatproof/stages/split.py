@@ -50,21 +50,22 @@ def split(
     LeakageError
         If a recipe that promises a clean split leaks (possible only with a file of one's own).
     ConfigError
-        If the file names unknown scans or tests a scan twice.
+        If the file has other folds than 0 to ``n_folds`` - 1, names unknown scans or tests a scan twice.
     IntakeError
         If a class is smaller than the folds.
     """
     import pandas as pd
 
     table = read_table(participants, ("scan_id", "participant_id", "diagnosis"))
-    given = _given_folds(spec["file"], root, table) if spec.get("file") else None
+    n_folds = int(spec.get("n_folds", N_FOLDS))
+    given = _given_folds(spec["file"], root, table, n_folds) if spec.get("file") else None
     pieces = [
         given
         if given is not None and recipe == "corrected"
         else make_folds(
             table,
             recipe,
-            int(spec.get("n_folds", N_FOLDS)),
+            n_folds,
             float(spec.get("validation_share", VALIDATION_SHARE)),
             seed,
         )
@@ -79,12 +80,21 @@ def split(
     raise_on_leak(found)
 
 
-def _given_folds(file: str, root: Path, participants: pd.DataFrame) -> pd.DataFrame:
+def _given_folds(file: str, root: Path, participants: pd.DataFrame, n_folds: int) -> pd.DataFrame:
     """Return a user's own folds for the corrected recipe."""
     from heatproof.cohorts.folders import inside
 
     path = inside(root, file, field="folds.file")
     frame = read_table(path, ("fold", "scan_id", "part"))
+    numbers = set(frame["fold"])
+    # Later jobs run the folds that the configuration counts, so one more or less would be lost or missing.
+    if numbers != set(range(n_folds)):
+        raise ConfigError(
+            f"the folds are {', '.join(sorted(map(str, numbers)))}, and n_folds asks for 0 to {n_folds - 1}.",
+            file=path,
+            field="fold",
+            remedy="number the folds from 0 without gaps, and set folds.n_folds to how many there are.",
+        )
     people = participants.set_index("scan_id")["participant_id"]
     # The person is looked up, never believed: a wrong column in the file would hide a leak.
     frame = frame.assign(recipe="corrected", participant_id=frame["scan_id"].map(people))

@@ -14,7 +14,7 @@ import numpy as np
 from heatproof.errors import ConfigError, GeometryError, TruthError
 from heatproof.geometry import Grid
 from heatproof.truths.store import Context, Truth
-from heatproof.truths.volumes import onto, read_volume
+from heatproof.truths.volumes import onto, read_volume, whole_numbers
 
 # Centres of mass of hippocampus and amygdala, left and right, in mm of MNI152: measured on the Harvard-Oxford
 # subcortical atlas (maximum probability, 25 %, 1 mm; Desikan et al. 2006, NeuroImage 31:968), rounded.
@@ -79,6 +79,8 @@ def build(spec: Mapping[str, Any], context: Context) -> Truth:
         If an area does not exist; the remedy lists close names.
     GeometryError
         If the label volume cannot be brought to the cohort's grid.
+    TruthError
+        If a label is no whole number, or there is no atlas.
     """
     field = f"truths.{context.name}"
     if spec.get("labels", EMBEDDED) == EMBEDDED:
@@ -88,10 +90,17 @@ def build(spec: Mapping[str, Any], context: Context) -> Truth:
     else:
         path = context.resolve(str(spec["labels"]), f"{field}.labels")
         values, source = read_volume(path, f"{field}.labels")
-        rounded = np.rint(values).astype(np.int64)
+        whole = whole_numbers(values)
+        if whole is None:
+            raise TruthError(
+                "labels must be whole numbers; this looks like a map of probabilities.",
+                file=path,
+                field=f"{field}.labels",
+                remedy="give the label volume of the atlas (its maximum-probability version).",
+            )
         names = read_names(context.resolve(str(spec["names"]), f"{field}.names")) if spec.get("names") else {}
-        labels = onto(rounded, source, context.grid, order=0, file=path, field=f"{field}.labels")
-        names = names or {int(index): str(int(index)) for index in np.unique(rounded) if index}
+        labels = onto(whole, source, context.grid, order=0, file=path, field=f"{field}.labels")
+        names = names or {int(index): str(int(index)) for index in np.unique(whole) if index}
         file = path.name
     chosen = choose_areas(spec["areas"], names, f"{field}.areas")
     present = set(np.unique(labels).tolist())

@@ -9,6 +9,9 @@ import numpy as np
 from heatproof.errors import GeometryError
 from heatproof.geometry import TOLERANCE_MM, Grid, resample
 
+# Labels stored with a slope come back from rounding this close to a whole number.
+WHOLE_TOLERANCE = 1e-4
+
 
 def read_volume(path: str | Path, field: str) -> tuple[np.ndarray, Grid]:
     """Return the values and the grid of a NIfTI volume.
@@ -44,6 +47,16 @@ def read_volume(path: str | Path, field: str) -> tuple[np.ndarray, Grid]:
     affine = np.asarray(image.affine, dtype=np.float64)
     _require_trusted(image.header, affine, path, field)
     return values, Grid(values.shape, affine)
+
+
+def whole_numbers(values: np.ndarray) -> np.ndarray | None:
+    """Return the values of a label volume as int32, or None if one is no whole number of at most 31 bits."""
+    if not np.isfinite(values).all():
+        return None
+    whole = np.rint(values)
+    if np.abs(whole - values).max(initial=0) > WHOLE_TOLERANCE or np.abs(whole).max(initial=0) >= 2**31:
+        return None
+    return whole.astype(np.int32)
 
 
 def _require_trusted(header: object, affine: np.ndarray, path: str | Path, field: str) -> None:

@@ -1,0 +1,94 @@
+"""Every source of scans, and the way from a source through the gate into the store.
+
+A source is a module with ``open_source(spec, *, seed, root) -> Source``. A new one is a module and a line in
+`SOURCES`. The names stand apart from the package, so that only a stage that opens sources depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from heatproof.cohorts.store import Source
+from heatproof.errors import ConfigError
+
+# Names are looked up here only, so that nothing in a configuration can import a module of its choice.
+SOURCES: dict[str, str] = {
+    "phantom": "heatproof.cohorts.phantom",
+    "anatomies": "heatproof.cohorts.anatomies",
+    "table": "heatproof.cohorts.table",
+    "bids": "heatproof.cohorts.bids",
+    "caps": "heatproof.cohorts.caps",
+    "oasis": "heatproof.cohorts.oasis",
+}
+
+
+def open_source(spec: Mapping[str, Any], *, seed: int, root: Path) -> Source:
+    """Return the source that a configuration entry asks for.
+
+    Parameters
+    ----------
+    spec : mapping
+        The `cohort` entry: ``source`` and the keys of that source.
+    seed : int
+        Root seed of the study.
+    root : Path
+        Data root; every path of the entry stays inside it.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such source.
+    """
+    name = str(spec.get("source", ""))
+    if name not in SOURCES:
+        raise ConfigError(
+            f"the source '{name}' is not known.",
+            field="cohort.source",
+            remedy=f"use one of {', '.join(SOURCES)}.",
+        )
+    module = import_module(SOURCES[name])
+    source: Source = module.open_source(dict(spec), seed=seed, root=Path(root))
+    return source
+
+
+def prepare(
+    spec: Mapping[str, Any],
+    *,
+    seed: int,
+    root: Path,
+    cohort: Path,
+    participants: Path,
+    intake: Path,
+    volumes: Path,
+) -> None:
+    """Pass every scan of a source through the gate and store the cohort.
+
+    Parameters
+    ----------
+    spec : mapping
+        The `cohort` entry of the configuration.
+    seed : int
+        Root seed of the study.
+    root : Path
+        Data root.
+    cohort, participants, intake, volumes : Path
+        Files to write: the store, its table, what the gate found, and the volumes of areas.
+
+    Raises
+    ------
+    IntakeError
+        If a scan cannot be used and the entry does not say ``on_bad_scan: exclude``, or if none is left.
+    """
+    from heatproof.cohorts.admission import admit
+
+    admit(
+        open_source(spec, seed=seed, root=root),
+        spec,
+        cohort=cohort,
+        participants=participants,
+        intake=intake,
+        volumes=volumes,
+    )
