@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pandas as pd
@@ -218,6 +219,32 @@ def test_an_area_that_a_brain_lacks_is_named_with_the_scan(brains):
     record = next(r for r in anatomies(brains, regions={"nowhere": [77]}) if r.row["target"] == 1)
     with pytest.raises(IntakeError, match=r"area 77"):
         record.load()
+
+
+def bare(pattern):
+    """Return the changes for scans of a folder without labels, tissue maps or people."""
+    plain = {"table": "", "labels": "", "grey_matter": "", "same_person": {}, "regions": {"Hippocampus": []}}
+    return {**plain, "scan": pattern}
+
+
+def test_one_brain_under_two_ids_is_refused_unless_it_is_one_person(brains, tmp_path):
+    for name in ("a1", "b1"):
+        copyfile(brains / f"{name}_T1.nii.gz", tmp_path / f"{name}_T1.nii.gz")
+    copyfile(tmp_path / "a1_T1.nii.gz", tmp_path / "c9_T1.nii.gz")
+    ours = spec(**bare("{scan_id}_T1.nii.gz"))
+    with pytest.raises(IntakeError, match=r"c9_T1\.nii\.gz: image: the scans a1 and c9 .*same_person"):
+        list_files(ours, tmp_path)
+    joined = list_files({**ours, "same_person": {"c9": "a1"}}, tmp_path)
+    assert [entry.participant_id for entry in joined] == ["a1", "b1", "a1"]
+
+
+def test_a_damaged_first_scan_is_refused_by_itself_only(brains, tmp_path):
+    copyfile(brains / "a1_T1.nii.gz", tmp_path / "b_T1.nii.gz")
+    (tmp_path / "a_T1.nii.gz").write_bytes((brains / "b1_T1.nii.gz").read_bytes()[:200])
+    first, second = anatomies(tmp_path, **bare("{scan_id}_T1.nii.gz"))
+    with pytest.raises(IntakeError, match=r"a_T1\.nii\.gz"):
+        first.load()
+    assert second.load().values.any()
 
 
 def test_a_scan_on_another_grid_is_refused(brains):

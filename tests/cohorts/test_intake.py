@@ -66,6 +66,13 @@ def _wrong_magic(path: Path) -> None:
     path.write_bytes(gzip.compress(bytes(content)))
 
 
+def _endless(path: Path) -> None:
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    # 30000 voxels along each axis: dim[1] to dim[3] of the header.
+    content[42:48] = (30000).to_bytes(2, "little") * 3
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
 def _with_voxel(value: float):
     def spoil(path: Path) -> None:
         values = brain(BAD)
@@ -90,6 +97,7 @@ SPOILED = {
     "two axes": (lambda p: write_image(p, brain(BAD, SHAPE[:2])), "shape", "one volume"),
     "truncated": (_truncate, "file", "truncated"),
     "truncated before packing": (_truncate_plain, "file", "truncated"),
+    "more than the memory": (_endless, "shape", "promises 27000000000000 voxels"),
     "damaged": (_damage, "file", ""),
     "zero bytes": (lambda p: p.write_bytes(b""), "file", "zero bytes"),
     "missing": (lambda p: p.unlink(), "file", "does not exist"),

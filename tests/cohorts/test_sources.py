@@ -21,6 +21,7 @@ from scan_files import (
     write_rows,
 )
 
+from heatproof.cohorts.people import People
 from heatproof.cohorts.sources import SOURCES, open_source, prepare
 from heatproof.cohorts.backdrop import open_grid, open_mask, read_label_names
 from heatproof.cohorts.store import Cohort
@@ -449,6 +450,50 @@ def test_oasis_fills_an_empty_folder_with_nilearn(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("nilearn.datasets.fetch_oasis_vbm", fetch)
     with run({"source": "oasis"}, tmp_path) as cohort:
         assert len(cohort) == 5
+
+
+def lose_map(root: Path, scan_id: str) -> None:
+    for path in (root / "nilearn_data/oasis1" / scan_id).glob("mwrc1*"):
+        path.unlink()
+
+
+def test_oasis_half_a_download_is_refused_offline_and_every_lost_scan_named(tmp_path: Path) -> None:
+    oasis_folder(tmp_path)
+    # Nobody misses a scan that the study leaves out, or a rescan, which nilearn does not distribute.
+    for scan_id in ("OAS1_0001_MR1", "OAS1_0013_MR1", "OAS1_0002_MR1", "OAS1_0027_MR1", "OAS1_0010_MR2"):
+        lose_map(tmp_path, scan_id)
+    source = open_source({"source": "oasis", "offline": True}, seed=1, root=tmp_path)
+    assert [one.scan_id for one in source.findings if one.kind == "bad"] == ["OAS1_0001_MR1", "OAS1_0013_MR1"]
+    with pytest.raises(IntakeError, match=r"OAS1_0001_MR1\tnilearn_data/oasis1/OAS1_0001_MR1\tpath.*is missing"):
+        run({"source": "oasis", "offline": True}, tmp_path)
+
+
+def test_oasis_half_a_download_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    oasis_folder(tmp_path)
+    lose_map(tmp_path, "OAS1_0001_MR1")
+    monkeypatch.setattr("nilearn.datasets.fetch_oasis_vbm", lambda **keys: oasis_folder(tmp_path))
+    with run({"source": "oasis"}, tmp_path) as cohort:
+        assert len(cohort) == 5
+
+
+@pytest.mark.parametrize("source", ["oasis", "bids", "people", "sessions"])
+def test_tables_of_a_folder_stay_inside_the_root(tmp_path: Path, source: str) -> None:
+    root, outer = tmp_path / "root", tmp_path / "outer.tsv"
+    table = {
+        "oasis": "nilearn_data/oasis1/oasis_cross-sectional.csv",
+        "sessions": "data/subjects/sub-1/sub-1_sessions.tsv",
+    }.get(source, "data/participants.tsv")
+    oasis_folder(root)
+    write_rows(root / "data/participants.tsv", [{"participant_id": "sub-1", "diagnosis": "HC"}])
+    write_rows(outer, [{"participant_id": "sub-1", "session_id": "ses-1", "ID": "x", "diagnosis": "HC"}])
+    (root / table).parent.mkdir(parents=True, exist_ok=True)
+    (root / table).unlink(missing_ok=True)
+    (root / table).symlink_to(outer)
+    with pytest.raises(ConfigError, match="data root"):
+        if source in ("oasis", "bids"):
+            open_source({"source": source, "folder": table.split("/")[0], "offline": True}, seed=1, root=root)
+        else:
+            People(root, root / "data", "diagnosis", session_level=True).row("sub-1", "ses-1")
 
 
 # -------------------------------------------------------------------------------------------- registry

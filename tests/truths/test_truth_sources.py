@@ -107,6 +107,19 @@ def test_an_unknown_area_lists_close_names(tmp_path):
         build_truth(spec, _context(tmp_path))
 
 
+@pytest.mark.parametrize("wrong", [0.4, np.nan, np.inf, 2.0**31])
+def test_a_map_that_is_no_label_volume_is_refused(tmp_path, wrong):
+    labels = _atlas(tmp_path).astype(np.float32)
+    affine = nibabel.load(tmp_path / "labels.nii.gz").affine
+    spec = {"source": "atlas", "labels": "labels.nii.gz", "areas": [17]}
+    _save(labels, affine, tmp_path / "labels.nii.gz")
+    assert build_truth(spec, _context(tmp_path)).mask.any()
+    labels[0, 0, 0] = wrong
+    _save(labels, affine, tmp_path / "labels.nii.gz")
+    with pytest.raises(TruthError, match=r"labels\.nii\.gz: truths\.given\.labels: labels must be whole numbers"):
+        build_truth(spec, _context(tmp_path))
+
+
 def test_an_area_that_the_grid_loses_is_named(tmp_path):
     _atlas(tmp_path)
     spec = {"source": "atlas", "labels": "labels.nii.gz", "names": "names.tsv"}

@@ -53,6 +53,6 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
         for image in folder.glob(pattern)
         if image.name.endswith((".nii", ".nii.gz")) and matches(image.name, wanted)
     ]
-    people = People(tables, str(spec.get("diagnosis_column", "diagnosis")), session_level=False)
+    people = People(root, tables, str(spec.get("diagnosis_column", "diagnosis")), session_level=False)
     entries, findings = entries_of(images, people, root)
     return file_source(spec, root, entries, findings, density=bool(spec.get("density", False)))

@@ -42,7 +42,7 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
     """
     folder = inside(root, spec["folder"], field="cohort.folder")
     tables = inside(root, spec.get("tables") or spec["folder"], field="cohort.tables")
-    people = People(tables, str(spec.get("diagnosis_column", "diagnosis")), session_level=True)
+    people = People(root, tables, str(spec.get("diagnosis_column", "diagnosis")), session_level=True)
     images = folder.glob(f"subjects/sub-*/ses-*/{pattern_of(spec)}")
     entries, findings = entries_of(images, people, root)
     modulated = spec.get("pipeline") == "t1-volume" and bool(spec.get("modulated", True))

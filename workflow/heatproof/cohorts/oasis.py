@@ -48,12 +48,11 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
         If the folder is not filled and ``offline`` forbids to fill it.
     """
     prefix = "mwrc1" if spec.get("dartel", True) else "mwc1"
-    folder = _filled(spec, inside(root, spec.get("folder", FOLDER), field="cohort.folder"), prefix)
-    table = read_table(folder / TABLE)
-    table.columns = [name.lower().replace("/", "") for name in table.columns]
-    people = {str(row["id"]): row for row in table.to_dict("records")}
+    minimum_age = float(spec.get("minimum_age", MINIMUM_AGE))
+    folder, missing = _filled(spec, root, prefix, minimum_age)
+    people = _people(root, folder)
     entries: list[Entry] = []
-    findings: list[Finding] = []
+    findings = [_lost(scan_id, root, folder) for scan_id in missing]
     for path in _images(folder, prefix):
         path = inside(root, path, field="path")
         scan_id = path.name.removeprefix(prefix)[: len("OAS1_0000_MR1")]
@@ -62,7 +61,7 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
             findings.append(_out(scan_id, root, path, "id", "the name is not that of an OASIS-1 scan"))
             continue
         row = people.get(scan_id, {})
-        reason = _reason(row, int(match[2]) in OUTLIERS[prefix], float(spec.get("minimum_age", MINIMUM_AGE)))
+        reason = _reason(row, int(match[2]) in OUTLIERS[prefix], minimum_age)
         if reason is not None:
             findings.append(_out(scan_id, root, path, *reason))
             continue
@@ -114,12 +113,49 @@ def _images(folder: Path, prefix: str) -> list[Path]:
     return sorted(folder.glob(f"OAS1_*_MR*/{prefix}OAS1_*.nii.gz"))
 
 
-def _filled(spec: dict[str, Any], folder: Path, prefix: str) -> Path:
-    """Return the folder with the table and the maps, filling it first if it is empty and that is allowed."""
+def _people(root: Path, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the table's rows by scan."""
+    table = read_table(inside(root, folder / TABLE, field="cohort.folder"))
+    table.columns = [name.lower().replace("/", "") for name in table.columns]
+    return {str(row["id"]): {str(key): value for key, value in row.items()} for row in table.to_dict("records")}
+
+
+def _missing(root: Path, folder: Path, prefix: str, minimum_age: float) -> list[str]:
+    """Return the scans that the study asks for, that nilearn distributes, and that the folder lacks."""
+    present = {path.name.removeprefix(prefix)[: len("OAS1_0000_MR1")] for path in _images(folder, prefix)}
+    wanted = [
+        scan_id
+        for scan_id, row in _people(root, folder).items()
+        # Rescans are in the table, but not in nilearn's archives.
+        if (match := SCAN.fullmatch(scan_id)) is not None
+        and match[3] == "MR1"
+        and _reason(row, int(match[2]) in OUTLIERS[prefix], minimum_age) is None
+    ]
+    return sorted(set(wanted) - present)
+
+
+def _lost(scan_id: str, root: Path, folder: Path) -> Finding:
+    return Finding(
+        scan_id,
+        shown(root, folder / scan_id),
+        "path",
+        "the table has this scan, but its map is missing",
+        "bad",
+        "finish the download with nilearn.datasets.fetch_oasis_vbm or offline: false",
+    )
+
+
+def _filled(spec: dict[str, Any], root: Path, prefix: str, minimum_age: float) -> tuple[Path, list[str]]:
+    """Return the folder with table and maps, fetched where some are missing and that is allowed, and what it lacks."""
+    folder = inside(root, spec.get("folder", FOLDER), field="cohort.folder")
+    offline = bool(spec.get("offline", False))
     for place in (folder / SUBFOLDER, folder):
         if (place / TABLE).is_file() and _images(place, prefix):
-            return place
-    if spec.get("offline", False):
+            missing = _missing(root, place, prefix, minimum_age)
+            # nilearn can complete only the folder that it names itself.
+            if not missing or offline or place == folder:
+                return place, missing
+    if offline:
         raise IntakeError(
             f"there is no {SUBFOLDER}/{TABLE} with {prefix} maps, and offline: true forbids to fetch them.",
             file=folder.name,
@@ -129,4 +165,5 @@ def _filled(spec: dict[str, Any], folder: Path, prefix: str) -> Path:
     from nilearn.datasets import fetch_oasis_vbm
 
     fetch_oasis_vbm(dartel_version=prefix == "mwrc1", data_dir=folder, verbose=1)
-    return folder / SUBFOLDER
+    filled = folder / SUBFOLDER
+    return filled, _missing(root, filled, prefix, minimum_age)

@@ -53,7 +53,7 @@ def whole_numbers(values: np.ndarray) -> np.ndarray | None:
     """Return the values of a label volume as int32, or None if one is no whole number of at most 31 bits."""
     if not np.isfinite(values).all():
         return None
-    whole = np.rint(values)
+    whole = np.rint(values, dtype=np.float64)
     if np.abs(whole - values).max(initial=0) > WHOLE_TOLERANCE or np.abs(whole).max(initial=0) >= 2**31:
         return None
     return whole.astype(np.int32)
