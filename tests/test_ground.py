@@ -99,6 +99,11 @@ class TestGrid:
         np.testing.assert_allclose(grid.world(grid.voxel(world)), world)
         assert grid.voxel_volume == pytest.approx(8)
 
+    @pytest.mark.parametrize("grid", [Grid((5,), units="ms"), Grid((4, 6)), Grid((4, 6), AFFINE), Grid((3, 3, 3))])
+    def test_what_is_no_volume_in_space_has_no_coordinates(self, grid: Grid) -> None:
+        with pytest.raises(GeometryError, match="no world coordinates"):
+            grid.coordinates()
+
     def test_resampling_to_a_flipped_grid_and_back_is_exact(self) -> None:
         values = np.random.default_rng(0).normal(size=(6, 7, 8)).astype(np.float32)
         grid = Grid(values.shape, np.diag([2.0, 2, 2, 1]))

@@ -465,7 +465,7 @@ def test_volume_follows_relevance_as_pearson_says():
     total = -0.002 * volume + rng.normal(0, 0.8, n)
     areas = pd.DataFrame({"model": "net", "recipe": "corrected", "method": "lrp", "area": 17, "name": "hippocampus",
                           "scan_id": [f"s{i}" for i in range(n)], "participant_id": [f"p{i}" for i in range(n)],
-                          "sum": total, "volume_mm3": 1.0})  # fmt: skip
+                          "target": 0, "sum": total, "volume_mm3": 1.0})  # fmt: skip
     volumes = areas[["scan_id", "area"]].assign(volume_mm3=volume)
     row = statistics.volume_relevance(areas, volumes, **FEW).iloc[0]
     expected = pearsonr(volume, total)

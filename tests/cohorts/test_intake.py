@@ -73,6 +73,12 @@ def _endless(path: Path) -> None:
     path.write_bytes(gzip.compress(bytes(content)))
 
 
+def _far_off(path: Path) -> None:
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[108:112] = np.float32(1e12).tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
 def _with_voxel(value: float):
     def spoil(path: Path) -> None:
         values = brain(BAD)
@@ -98,6 +104,7 @@ SPOILED = {
     "truncated": (_truncate, "file", "truncated"),
     "truncated before packing": (_truncate_plain, "file", "truncated"),
     "more than the memory": (_endless, "shape", "promises 27000000000000 voxels"),
+    "an offset beyond the memory": (_far_off, "shape", "voxels in 999999"),
     "damaged": (_damage, "file", ""),
     "zero bytes": (lambda p: p.write_bytes(b""), "file", "zero bytes"),
     "missing": (lambda p: p.unlink(), "file", "does not exist"),

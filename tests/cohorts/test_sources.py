@@ -21,9 +21,9 @@ from scan_files import (
     write_rows,
 )
 
+from heatproof.cohorts.backdrop import open_grid, open_mask, read_label_names
 from heatproof.cohorts.people import People
 from heatproof.cohorts.sources import SOURCES, open_source, prepare
-from heatproof.cohorts.backdrop import open_grid, open_mask, read_label_names
 from heatproof.cohorts.store import Cohort
 from heatproof.cohorts.trees import entities_of
 from heatproof.errors import ConfigError, HeatproofError, IntakeError

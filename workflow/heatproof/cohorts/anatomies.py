@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from heatproof.cohorts.anatomy_files import AnatomyFiles, list_files, read_label_names
+from heatproof.cohorts.anatomy_files import AnatomyFiles, first_grid, list_files, read_label_names
 from heatproof.cohorts.deformations import random_field, random_warp
 from heatproof.cohorts.images import ImageHeader, read_header, read_values
 from heatproof.cohorts.simulation import Anatomy, Appearance, Body, render
@@ -109,7 +109,7 @@ class Anatomies:
         self.spec, self.seed = spec, seed
         self.files = list_files(spec, root)
         self.labelled = _labelled(self.files)
-        self._native = _first_grid(self.files)
+        self._native = first_grid(self.files)
         self.template: Template = self._target_template()
         self.grid = self.template.grid
         self.atlas = embedded_atlas(self.grid, self.template.grey_matter)
@@ -288,17 +288,6 @@ def _labelled(files: list[AnatomyFiles]) -> bool:
             remedy="give labels for every scan, or for none.",
         )
     return not without
-
-
-def _first_grid(files: list[AnatomyFiles]) -> Grid:
-    """Return the grid of the first scan that can be read; the others are refused when they are loaded."""
-    errors = []
-    for entry in files:
-        try:
-            return read_header(entry.scan).grid
-        except IntakeError as error:
-            errors.append(error)
-    raise errors[0]
 
 
 def _require_grid(header: ImageHeader, native: Grid) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from heatproof.cohorts.folders import inside, shown
+from heatproof.cohorts.images import read_header
 from heatproof.errors import ConfigError, IntakeError
 from heatproof.files import read_table, sha256_of
+from heatproof.geometry import Grid
 
 PLACEHOLDER = "{scan_id}"
 # Path columns of a table, and the config key whose pattern they replace.
@@ -88,6 +90,23 @@ def list_files(spec: dict[str, Any], root: Path) -> list[AnatomyFiles]:
     files = [_files(row, spec, root) for row in sorted(rows, key=lambda row: row["scan_id"])]
     _require_distinct(files)
     return files
+
+
+def first_grid(files: list[AnatomyFiles]) -> Grid:
+    """Return the grid of the first scan that can be read; the others are refused when they are loaded.
+
+    Raises
+    ------
+    IntakeError
+        If none can be read; what is wrong with the first.
+    """
+    errors = []
+    for entry in files:
+        try:
+            return read_header(entry.scan).grid
+        except IntakeError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def read_label_names(spec: dict[str, Any], root: Path) -> dict[int, str]:

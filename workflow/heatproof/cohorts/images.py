@@ -178,14 +178,15 @@ def _require_whole(path: Path, image: Any) -> None:
     n_voxels = 1
     for length in image.shape:
         n_voxels *= int(length)
-    if n_voxels * 8 > LARGEST_BYTES:
+    expected = int(image.dataobj.offset) + n_voxels * header.get_data_dtype().itemsize
+    # The offset is forged as easily as the shape, and a packed file is read from its first byte.
+    if max(n_voxels * 8, expected) > LARGEST_BYTES:
         raise IntakeError(
-            f"the header promises {n_voxels} voxels; at most {LARGEST_BYTES // 8} are read.",
+            f"the header promises {n_voxels} voxels in {expected} bytes; at most {LARGEST_BYTES // 8} voxels are read.",
             file=path.name,
             field="shape",
             remedy="resample the image to a coarser grid, or copy it again if its header is damaged.",
         )
-    expected = int(image.dataobj.offset) + n_voxels * header.get_data_dtype().itemsize
     if path.name.endswith(".gz"):
         with path.open("rb") as handle:
             handle.seek(-4, 2)

@@ -6,6 +6,7 @@ scans, folds and seeds.
 
 from heatproof.statistics.anatomy import area_relevance, gain, volume_relevance
 from heatproof.statistics.comparisons import comparisons
+from heatproof.statistics.location import location
 from heatproof.statistics.performance import performance, reliability
 from heatproof.statistics.ranking import ranking
 from heatproof.statistics.stability import concordance, rank_stability, rank_summary
@@ -15,6 +16,7 @@ __all__ = [
     "comparisons",
     "concordance",
     "gain",
+    "location",
     "performance",
     "rank_stability",
     "rank_summary",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from heatproof.statistics.conditions import conditions, orientation, primary, without_level
-from heatproof.statistics.resampling import holm
+from heatproof.statistics.resampling import family_permutations, holm
 from heatproof.statistics.sampling import sample, visiting
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def comparisons(
     seed : int
         Root seed of the study.
     n_bootstrap, n_permutations : int
-        Bootstrap samples of people; sign flips behind a p value.
+        Bootstrap samples of people; sign flips behind a p value (at least 40 for each pair of a condition).
     levels : iterable of str
         ``scan``, ``fold`` or ``group``.
 
@@ -66,7 +66,7 @@ def comparisons(
         weights[second, np.arange(first.size)] = -orientation(condition.key["metric"])
         difference = sampled.combined(weights)
         low, high = difference.interval()
-        p_values = difference.p_values(seed, n_permutations)
+        p_values = difference.p_values(seed, family_permutations(n_permutations, first.size))
         # Mean maps have no people of their own.
         people = set(condition.units["participant_id"]) - {""}
         n_people = len(people) if people else np.nan

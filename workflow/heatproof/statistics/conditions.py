@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,8 @@ CONTROLS = frozenset(
 PRIOR = "anatomical_prior"
 # Which group map stands for a recipe: (population, rectify).
 PRIMARY = {"as_published": ("all", "abs_after"), "corrected": ("patients", "abs_after")}
+# A method with scores on a smaller share of the units leaves the condition instead of cutting the others down.
+LEAST_SHARE = 0.5
 KEYS = ("model", "recipe", "level", "truth", "metric", "smoothing_mm", "population", "rectify")
 
 
@@ -49,6 +51,8 @@ class Condition:
         fold, seed, scan_id and participant_id of each unit.
     n_excluded : int
         Units left out because at least one method has no finite score there.
+    dropped : dict of str to (int, int)
+        Methods with a finite score on less than `LEAST_SHARE` of the units: scans and people that they do have.
     """
 
     key: dict[str, Any]
@@ -56,6 +60,7 @@ class Condition:
     values: np.ndarray
     units: pd.DataFrame
     n_excluded: int
+    dropped: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def person_means(self) -> np.ndarray:
         """Return one row per person, the mean over all of the person's units, shape (n_people, n_methods)."""
@@ -90,7 +95,7 @@ def primary(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def conditions(scores: pd.DataFrame) -> Iterator[Condition]:
-    """Yield every condition of a score table; a method without any finite score is not in it.
+    """Yield every condition of a score table; a method that lacks most of the units is not in it.
 
     Parameters
     ----------
@@ -105,8 +110,11 @@ def conditions(scores: pd.DataFrame) -> Iterator[Condition]:
     index = wide.index.to_frame(index=False)
     for key, rows in index.groupby(list(KEYS), sort=True, observed=True).indices.items():
         finite = np.isfinite(values[rows])
-        # A method that failed everywhere cannot be compared; it must not take the others' units with it.
-        usable = finite.any(axis=0)
+        # A method that failed almost everywhere cannot be compared; it must not take the others' units with it.
+        scored = max(int(finite.any(axis=1).sum()), 1)
+        usable = finite.sum(axis=0) >= LEAST_SHARE * scored
+        held = index.loc[rows, units]
+        dropped = {methods[i]: _held(held[finite[:, i]]) for i in np.flatnonzero(~usable & finite.any(axis=0))}
         complete = finite[:, usable].all(axis=1) & bool(usable.any())
         yield Condition(
             dict(zip(KEYS, key, strict=True)),
@@ -114,4 +122,20 @@ def conditions(scores: pd.DataFrame) -> Iterator[Condition]:
             values[rows[complete]][:, usable],
             index.loc[rows[complete], units].reset_index(drop=True),
             int((~complete).sum()),
+            dropped,
         )
+
+
+def _held(units: pd.DataFrame) -> tuple[int, int]:
+    """Return how many scans and people are among the units; mean maps have neither."""
+    return len(set(units["scan_id"]) - {""}), len(set(units["participant_id"]) - {""})
+
+
+def chance_levels(scores: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, float]]:
+    """Return for every condition the methods that were really scored, with their chance level."""
+    if "chance" not in scores:
+        scores = scores.assign(chance=scores["metric"].map({"auroc": 0.5, "spearman": 0.0}).astype(float))
+    chances: dict[tuple[Any, ...], dict[str, float]] = {}
+    for (*key, method), chance in scores.groupby([*KEYS, "method"], observed=True)["chance"].mean().items():
+        chances.setdefault(tuple(key), {})[method] = float(chance)
+    return chances

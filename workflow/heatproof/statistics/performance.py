@@ -144,10 +144,11 @@ def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -
     weights : ndarray, shape (m, n)
         How often each scan counts.
     """
-    levels, place = np.unique(score, return_inverse=True)
-    belongs = np.zeros((score.size, levels.size))
-    belongs[np.arange(score.size), place] = 1
-    hits, misses = (weights * positive) @ belongs, (weights * ~positive) @ belongs
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
+    ordered = weights[:, order]
+    hits = np.add.reduceat(ordered * positive[order], starts, axis=1)
+    misses = np.add.reduceat(ordered * ~positive[order], starts, axis=1)
     below = np.cumsum(misses, axis=1) - misses
     pairs = hits.sum(axis=1) * misses.sum(axis=1)
     won = (hits * (below + misses / 2)).sum(axis=1)

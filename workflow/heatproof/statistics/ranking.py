@@ -12,12 +12,13 @@ from heatproof.statistics.conditions import (
     KEYS,
     PRIOR,
     Condition,
+    chance_levels,
     conditions,
     orientation,
     primary,
     without_level,
 )
-from heatproof.statistics.resampling import holm
+from heatproof.statistics.resampling import family_permutations, holm
 from heatproof.statistics.sampling import BOOTSTRAP, Sampled, sample, visiting
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def ranking(
     seed : int
         Root seed of the study.
     n_bootstrap, n_permutations : int
-        Bootstrap samples of people; sign flips behind a p value.
+        Bootstrap samples of people; sign flips behind a p value (at least 40 for each test of a family).
     controls : collection of str
         Methods that are controls; they are shown but do not count in Holm's family.
     prior : str
@@ -62,15 +63,17 @@ def ranking(
     -------
     DataFrame
         `RANKING_COLUMNS`. ``difference_to_prior`` is paired and oriented so that positive is better.
-        ``rank`` 1 is best; ``rank_low``, ``rank_high`` and ``probability_first`` come from the bootstrap (scans only).
+        ``rank`` 1 is best; a method without a finite score on half of the units has a row without a rank; ``rank_low``, ``rank_high`` and ``probability_first`` come from the bootstrap (scans only).
     """
     import pandas as pd
 
     scored = primary(scores[scores["truth"] != ""])
-    chances = _chances(scored)
+    chances = chance_levels(scored)
+    # The prior is lent with its leave-one-out values, or the borrower's group maps would lose their intervals.
+    scored = _with_borrowed_prior(scored, prior)
     left_out = {without_level(c.key): c for c in conditions(scored[scored["level"] == "leave_one_out"])}
     rows: list[dict[str, Any]] = []
-    for condition in conditions(_with_borrowed_prior(scored[scored["level"] != "leave_one_out"], prior)):
+    for condition in conditions(scored[scored["level"] != "leave_one_out"]):
         columns: dict[str, np.ndarray] = {}
         if condition.methods:
             sampled = sample(condition, left_out.get(without_level(condition.key)), seed, n_bootstrap)
@@ -83,21 +86,11 @@ def ranking(
                 position = condition.methods.index(method)
                 own = {name: values[position] for name, values in columns.items()} | counts
             else:
-                # It failed on every scan: the row stays, without a number.
-                own = {"n_scans": 0, "n_people": 0}
+                # It failed on most scans: the row stays, without a number.
+                own = dict(zip(("n_scans", "n_people"), condition.dropped.get(method, (0, 0)), strict=True))
             rows.append({**shared, **own})
     frame = pd.DataFrame(rows, columns=[name for name in RANKING_COLUMNS if name != "null_p"])
     return _with_nulls(frame, nulls)[list(RANKING_COLUMNS)]
-
-
-def _chances(scores: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, float]]:
-    """Return for every condition the methods that were really scored, with their chance level."""
-    if "chance" not in scores:
-        scores = scores.assign(chance=scores["metric"].map({"auroc": 0.5, "spearman": 0.0}).astype(float))
-    chances: dict[tuple[Any, ...], dict[str, float]] = {}
-    for (*key, method), chance in scores.groupby([*KEYS, "method"], observed=True)["chance"].mean().items():
-        chances.setdefault(tuple(key), {})[method] = float(chance)
-    return chances
 
 
 def _with_borrowed_prior(scores: pd.DataFrame, prior: str) -> pd.DataFrame:
@@ -166,10 +159,11 @@ def _against_prior(
     columns["prior_mean"] = np.full(len(condition.methods), sampled.estimate[home])
     columns["difference_to_prior"] = difference.estimate
     columns["difference_low"], columns["difference_high"] = difference.interval()
-    p_values = difference.p_values(seed, n_permutations)
+    # Controls are shown but not claimed, so they do not make the methods' tests stricter.
+    claimed = sum(method not in controls for method in condition.methods)
+    p_values = difference.p_values(seed, family_permutations(n_permutations, claimed))
     p_values[home] = np.nan
     columns["p_value"] = p_values
-    # Controls are shown but not claimed, so they do not make the methods' tests stricter.
     family = np.array([np.nan if m in controls else p for m, p in zip(condition.methods, p_values, strict=True)])
     columns["p_holm"] = holm(family)
     return columns

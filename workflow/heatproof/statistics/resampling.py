@@ -10,9 +10,13 @@ import numpy as np
 from heatproof.randomness import generator
 
 LEVEL = 0.95
+# Standard errors up to here are rounding (scores lie around one).
+NO_SPREAD = 1e-12
+# Sign patterns multiplied at once: they are kept as bytes and turned into floats in blocks.
+BLOCK = 2048
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def draw_counts(seed: int, n_people: int, n_bootstrap: int) -> np.ndarray:
     """Return how often each person is drawn in each bootstrap sample, shape (n_bootstrap, n_people).
 
@@ -86,13 +90,13 @@ def interval(draws: np.ndarray, n_people: int, level: float = LEVEL) -> tuple[np
 
 
 def t_interval(estimate: np.ndarray, error: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return estimate -/+ the t quantile times the standard error; NaN without degrees of freedom."""
+    """Return estimate -/+ the t quantile times the standard error; NaN without degrees of freedom or spread."""
     if freedom < 1:
         empty = np.full(np.shape(estimate), np.nan)
         return empty, empty.copy()
     from scipy.special import stdtrit
 
-    reach = stdtrit(freedom, (1 + LEVEL) / 2) * error
+    reach = stdtrit(freedom, (1 + LEVEL) / 2) * _spread(error)
     return estimate - reach, estimate + reach
 
 
@@ -102,17 +106,29 @@ def t_test(estimate: np.ndarray, error: np.ndarray, freedom: int) -> np.ndarray:
         return np.full(np.shape(estimate), np.nan)
     from scipy.special import stdtr
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return 2 * stdtr(freedom, -np.abs(estimate / error))
+    return 2 * stdtr(freedom, -np.abs(estimate / _spread(error)))
 
 
-@lru_cache(maxsize=64)
+def _spread(error: np.ndarray) -> np.ndarray:
+    """Return standard errors, NaN where they are zero: equal values in a few folds are no certainty."""
+    return np.where(error > NO_SPREAD, error, np.nan)
+
+
+def family_permutations(n_permutations: int, n_tests: int) -> int:
+    """Return how many permutations a family of tests needs so that Holm's adjustment can reach significance.
+
+    The least p value is one over the permutations; times the tests it must stay well below 0.05.
+    """
+    return max(n_permutations, 40 * n_tests)
+
+
+@lru_cache(maxsize=4)
 def _signs(seed: int, n_people: int, n_permutations: int) -> tuple[np.ndarray, bool]:
     """Return signs, shape (n, n_people), and whether they are all that exist."""
     if 2**n_people <= n_permutations + 1:
-        return np.array(list(product((1.0, -1.0), repeat=n_people))), True
+        return np.array(list(product((1, -1), repeat=n_people)), dtype=np.int8), True
     random = generator(seed, "statistics", "sign flips", n_people)
-    return random.integers(0, 2, (n_permutations, n_people)) * 2.0 - 1.0, False
+    return random.integers(0, 2, (n_permutations, n_people), dtype=np.int8) * np.int8(2) - np.int8(1), False
 
 
 def sign_flip_test(differences: np.ndarray, seed: int, n_permutations: int) -> np.ndarray:
@@ -139,10 +155,11 @@ def sign_flip_test(differences: np.ndarray, seed: int, n_permutations: int) -> n
     if not n_people:
         return np.full(differences.shape[1:], np.nan)
     signs, exact = _signs(seed, n_people, n_permutations)
-    sums = np.abs(signs @ differences)
-    observed = np.abs(differences.sum(axis=0))
     # Equal sums may differ in the last bits because they are added in another order.
-    beyond = (sums >= observed * (1 - 1e-9) - 1e-15).sum(axis=0)
+    least = np.abs(differences.sum(axis=0)) * (1 - 1e-9) - 1e-15
+    beyond = np.zeros(differences.shape[1:])
+    for start in range(0, len(signs), BLOCK):
+        beyond += (np.abs(signs[start : start + BLOCK] @ differences) >= least).sum(axis=0)
     return beyond / len(signs) if exact else (beyond + 1) / (len(signs) + 1)
 
 

@@ -40,7 +40,10 @@ class Sampled:
     def combined(self, weights: np.ndarray) -> Sampled:
         """Return linear combinations of the quantities; `weights` has shape (k, m)."""
         people = None if self.people is None else self.people @ weights
-        return Sampled(self.estimate @ weights, self.draws @ weights, self.kind, people)
+        # A quantity without draws must not spoil the combinations that give it no weight.
+        missing = np.isnan(self.draws).astype(float) @ (weights != 0) > 0
+        draws = np.where(missing, np.nan, np.nan_to_num(self.draws) @ weights)
+        return Sampled(self.estimate @ weights, draws, self.kind, people)
 
     def interval(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the 95 % interval of each quantity."""
@@ -68,7 +71,7 @@ def sample(condition: Condition, left_out: Condition | None, seed: int, n_bootst
 
     Scans: mean over people of their means, bootstrap over people. Folds: mean over folds, whose people
     differ. Group maps: the score itself, with the jackknife over folds, which leaves one group of people
-    out at a time.
+    out at a time; a method that has no such values has no interval.
     """
     if condition.key["level"] == "scan":
         people = condition.person_means()
@@ -81,9 +84,10 @@ def sample(condition: Condition, left_out: Condition | None, seed: int, n_bootst
         return Sampled(folds.mean(axis=0), folds, FOLDS)
     estimate = condition.values.mean(axis=0) if len(condition.values) else np.full(len(condition.methods), np.nan)
     draws = np.empty((0, len(condition.methods)))
-    if left_out is not None and set(condition.methods) <= set(left_out.methods):
-        columns = [left_out.methods.index(method) for method in condition.methods]
-        draws = left_out.fold_means()[:, columns]
+    if left_out is not None and left_out.methods:
+        means = dict(zip(left_out.methods, left_out.fold_means().T, strict=True))
+        missing = np.full(left_out.units["fold"].nunique(), np.nan)
+        draws = np.stack([means.get(method, missing) for method in condition.methods], axis=1)
     return Sampled(estimate, draws, JACKKNIFE)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heatproof.statistics.conditions import PRIMARY, orientation
+from heatproof.statistics.conditions import CONTROLS, PRIMARY, orientation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +33,8 @@ def rank_stability(scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `STABILITY_COLUMNS`; rank 1 is best, ties share the mean of their ranks. Conditions with one method, or
-        where a method has no finite score, are left out for all.
+        `STABILITY_COLUMNS`; rank 1 is best, ties share the mean of their ranks. A scan or fold that one method lost is
+        left out for all; so are conditions with one method, or where a method of that model has no finite score.
     """
     import pandas as pd
 
@@ -42,12 +43,13 @@ def rank_stability(scores: pd.DataFrame) -> pd.DataFrame:
     if kept.empty:
         return pd.DataFrame(columns=list(STABILITY_COLUMNS))
     keys = list(FACTORS)
-    people = kept.groupby([*keys, "method", "participant_id"], observed=True)["value"].mean(skipna=False)
-    table = people.groupby([*keys, "method"], observed=True).mean(skipna=False).reset_index()
-    # What a method lacks in one seed or model must not change who is compared there.
-    wide = table.set_index([*keys, "method"])["value"].unstack("method")
-    groups = wide.groupby(["model", "recipe"], observed=True)
-    parts = [_ranked(part.dropna(axis=1, how="all").dropna(axis=0)) for _, part in groups]
+    units = kept.set_index([*keys, "fold", "scan_id", "participant_id", "method"])["value"].unstack("method")
+    parts = []
+    for _, part in units.groupby(["model", "recipe"], observed=True):
+        # What a method lacks in one scan, seed or truth must not change who is compared there.
+        complete = part.dropna(axis=1, how="all").dropna(axis=0)
+        people = complete.groupby([*keys, "participant_id"], observed=True).mean()
+        parts.append(_ranked(people.groupby(keys, observed=True).mean()))
     return pd.concat(parts, ignore_index=True)[list(STABILITY_COLUMNS)]
 
 
@@ -112,40 +114,45 @@ def rank_summary(stability: pd.DataFrame) -> pd.DataFrame:
     return summary.reset_index().sort_values(["recipe", "mean_rank", "method"], ignore_index=True)[columns]
 
 
-def concordance(stability: pd.DataFrame) -> pd.DataFrame:
+def concordance(stability: pd.DataFrame, *, controls: Collection[str] = CONTROLS) -> pd.DataFrame:
     """Return how well the orders of the methods agree when one factor changes and all others stay.
 
     Parameters
     ----------
     stability : DataFrame
         Result of `rank_stability`.
+    controls : collection of str
+        Methods left out: that all orders put noise last is no agreement about methods.
 
     Returns
     -------
     DataFrame
         `CONCORDANCE_COLUMNS`: per recipe and factor (``all``: everything changes) Kendall's W with correction for ties
         and the mean pairwise tau-b, averaged over groups of conditions that differ in that factor alone; each group
-        compares the methods that all its conditions have. Linear models are left out where there are networks.
+        compares the methods that all its conditions have. A group in which nothing is ordered does not count. Linear
+        models are left out where there are networks.
         1 is full agreement; W of unrelated orders is about 1 / n_conditions.
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for recipe, part in stability.groupby("recipe", observed=True) if len(stability) else []:
+    methods = stability[~stability["method"].isin(controls)]
+    for recipe, part in methods.groupby("recipe", observed=True) if len(methods) else []:
         wide = part.set_index([*FACTORS, "method"])["rank"].unstack("method")
         wide = wide[~wide.index.get_level_values("model").isin(_linear_models(part))]
         for factor in ("all", *[name for name in FACTORS if name != "recipe"]):
             others = [name for name in FACTORS if name != factor]
             groups = [wide] if factor == "all" else [group for _, group in wide.groupby(others, observed=True)]
             tables = [group.dropna(axis=1).to_numpy(dtype=float) for group in groups if len(group) > 1]
-            tables = [table for table in tables if table.shape[1] > 1]
-            if tables:
+            found = [(table, kendall_w(table), mean_tau(table)) for table in tables if table.shape[1] > 1]
+            found = [(table, w, tau) for table, w, tau in found if np.isfinite([w, tau]).all()]
+            if found:
                 rows.append({
-                    "recipe": recipe, "factor": factor, "n_groups": len(tables),
-                    "n_conditions": sum(len(table) for table in tables),
-                    "n_methods": max(table.shape[1] for table in tables),
-                    "kendall_w": float(np.mean([kendall_w(table) for table in tables])),
-                    "mean_tau": float(np.mean([mean_tau(table) for table in tables])),
+                    "recipe": recipe, "factor": factor, "n_groups": len(found),
+                    "n_conditions": sum(len(table) for table, _, _ in found),
+                    "n_methods": max(table.shape[1] for table, _, _ in found),
+                    "kendall_w": float(np.mean([w for _, w, _ in found])),
+                    "mean_tau": float(np.mean([tau for _, _, tau in found])),
                 })  # fmt: skip
     return pd.DataFrame(rows, columns=list(CONCORDANCE_COLUMNS))
 
@@ -153,7 +160,7 @@ def concordance(stability: pd.DataFrame) -> pd.DataFrame:
 def _linear_models(stability: pd.DataFrame) -> set[str]:
     """Return the models whose methods are those of a linear model, unless there is no other model.
 
-    They share only the controls with the networks, so agreement with them would be about controls alone.
+    They share no method with the networks, so a group with both would compare nothing.
     """
     linear = set(stability.loc[stability["method"].str.startswith("svm_"), "model"])
     return linear if set(stability["model"]) - linear else set()

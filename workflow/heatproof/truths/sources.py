@@ -44,4 +44,3 @@ def build_truth(spec: Mapping[str, Any], context: Context) -> Truth:
         )
     build: Callable[[Mapping[str, Any], Context], Truth] = import_module(TRUTHS[source]).build
     return build(spec, context)
-
