@@ -21,9 +21,10 @@ SELECTOR = "one_of_"
 # Networks without layers: methods that need a network's gradients or hooks are not run on them.
 LINEAR_NETWORKS = ("linear_svm",)
 # Names of rules and targets, after which no study can be called.
-RESERVED = frozenset(
-    "all prepare split truth train attribute score pool collect tabulate plot report replicate plan fetch".split()
-)
+RESERVED = {
+    "all", "prepare", "split", "truth", "train", "attribute", "score", "pool", "collect", "tabulate", "plot", "report",
+    "replicate", "plan", "fetch",
+}  # fmt: skip
 LINEAR_METHODS = ("svm_weights", "svm_pattern")
 
 
