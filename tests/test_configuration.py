@@ -71,6 +71,7 @@ def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (set_at("models.wang_b.methods", ["lrp", "nope"]), "models.wang_b.methods", ["'nope' is not configured"]),
         (set_at("models.wang_b.training.epochs", 1.5), "models.wang_b.training.epochs", ["integer"]),
         (set_at("truths.areas.areas", None), "truths.areas", ["'areas' is missing"]),
+        (set_at("truths.effect", {"source": "injected"}), "truths.effect", ["called injected"]),
         (set_at("folds.n_folds", 1), "folds.n_folds", ["minimum"]),
         (set_at("metrics.names", ["dice"]), "metrics.names.0", ["max_dice"]),
         (set_at("methods", None), "studies.alzheimers", ["'methods' is missing"]),

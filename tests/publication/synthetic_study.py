@@ -399,7 +399,7 @@ def models_of(study: Study) -> dict[str, dict[str, str]]:
 
 def write_tables(study: Study) -> dict[str, Path]:
     """Run the stage `tabulate` on what `write` left; return the tables by name."""
-    from heatproof.publication.tables import TABLES
+    from heatproof.publication.captions import TABLES
     from heatproof.stages.tabulate import tabulate
 
     folder = study.folder

@@ -87,11 +87,18 @@ def test_leaks_exclusions_and_missing_completeness_are_said(finished):
     )
 
 
-def test_a_method_within_the_null_is_said_but_a_control_is_not(finished):
-    nulls = read_text_table(finished[1]["nulls"])
-    inside = nulls.assign(p_value=nulls["p_value"].where(nulls["method"] != "saliency", 0.3))
-    text = [w.text for w in summary_of(finished, nulls=inside).warnings if "smooth noise" in w.text]
-    assert text == ["Group maps no closer to any truth than smooth noise (p of at least .05): Saliency."]
+def test_a_method_within_its_surrogates_is_said_but_a_control_is_not(finished):
+    ranking = read_text_table(finished[1]["ranking"])
+
+    def said(p_of_saliency: float) -> list[str]:
+        p_values = ranking["method"].map(lambda name: {"saliency": p_of_saliency, "random_noise": 0.9}.get(name, 0.01))
+        summary = summary_of(finished, ranking=ranking.assign(null_p=p_values))
+        return [warning.text for warning in summary.warnings if "surrogates" in warning.text]
+
+    assert said(0.01) == []
+    assert said(0.3) == ["Group maps no closer to the truth than smooth surrogates (p of at least .05): Saliency."]
+    # What was not compared is not claimed to be beyond anything.
+    assert said(float("nan")) == ["Group maps not compared with surrogates by this metric: Saliency."]
 
 
 def test_no_prior_no_verdict(finished):

@@ -6,9 +6,10 @@ import pytest
 
 from heatproof.errors import HeatproofError
 from heatproof.files import read_table
+from heatproof.publication.captions import TABLES
 from heatproof.publication.privacy import shareable, without_paths
 from heatproof.publication.recipes import compare_recipes, recipe_pairs
-from heatproof.publication.tables import TABLES, exclusions, residuals, with_verdicts
+from heatproof.publication.tables import exclusions, residuals, with_verdicts
 from heatproof.publication.verdicts import above_chance, beats_prior
 from heatproof.stages.runs import read_runs, read_text_table, run_of
 
@@ -82,6 +83,22 @@ def test_recipes_are_paired_by_network_not_by_name():
     assert recipe_pairs(models) == [("old", "wide")]
 
 
+def test_twins_differ_in_nothing_but_what_a_recipe_is():
+    old = {"network": "wang_b", "width": 8, "n_blocks": 3, "recipe": "as_published", "intensity": "minmax"}
+    models = {"old": old, "new": {**old, "recipe": "corrected", "intensity": "zscore", "n_blocks": 2}}
+    assert recipe_pairs(models) == []
+    models["new"]["n_blocks"] = 3
+    assert recipe_pairs(models) == [("old", "new")]
+
+
+def test_recipes_rank_the_methods_that_both_ran(finished):
+    table = read_text_table(finished[1]["recipes"])
+    for _, rows in table[table["method"] != ""].groupby(["panel", "as_published_model", "level"]):
+        for side in ("as_published_rank", "corrected_rank"):
+            assert rows[side].min() == 1
+            assert rows[side].max() <= len(rows)
+
+
 def test_recipe_difference_is_corrected_minus_published():
     models = {"a": {"network": "x"}, "b": {"network": "x", "recipe": "as_published"}}
     performance = pd.DataFrame(
@@ -136,6 +153,14 @@ def test_exclusions_hold_the_reason_and_no_path():
 )
 def test_absolute_paths_are_hidden_and_other_slashes_kept(text, clean):
     assert without_paths(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"C:\Users\Jane Doe\data", "/home/jane doe/x.nii", "file:///home/jane/x.nii", "host1:/home/jane/x", "~jane/data"],
+)
+def test_a_path_is_hidden_whole_whatever_its_form(text):
+    assert shareable({"folder": text}) == {"folder": "[path]"}
 
 
 def test_paths_deep_inside_a_configuration_are_hidden():

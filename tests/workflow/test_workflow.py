@@ -154,7 +154,7 @@ def table_cohort(directory: Path, spoil: str) -> Path:
     return changed(
         directory,
         cohort={"source": "table", "table": "scans.tsv", "grid": "first", "mask": "none"},
-        truths={"injected": {"source": "mask", "file": "scan-0.nii.gz"}},
+        truths={"map": {"source": "mask", "file": "scan-0.nii.gz"}},
     )
 
 

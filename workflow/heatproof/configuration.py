@@ -204,6 +204,15 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
             field=_dotted(path),
             remedy="give the study another name.",
         )
+    for name, truth in study["truths"].items():
+        # Tables and figures know the exact effect, which each scan has of its own, by this name.
+        if (name == "injected") != (truth["source"] == "injected"):
+            raise ConfigError(
+                "a truth is called injected if, and only if, its source is injected.",
+                file=source,
+                field=_dotted((*path, "truths", name)),
+                remedy="rename the truth.",
+            )
     for name, model in study["models"].items():
         for method in model.get("methods") or ():
             if method not in study["methods"]:

@@ -18,7 +18,7 @@ from heatproof import configuration
 from heatproof.errors import HeatproofError
 from heatproof.figures.catalogue import FIGURES
 from heatproof.provenance import data_state, named_paths, source_digest
-from heatproof.publication.tables import TABLES
+from heatproof.publication.captions import TABLES
 from snakemake.exceptions import WorkflowError
 
 try:

@@ -55,6 +55,10 @@ class View:
         ]
 
 
+# What was measured in people comes before what a textbook would name: areas are close to the prior's own.
+TRUTH_ORDER = ("injected", "meta_analysis", "literature")
+
+
 def first_present(wanted: Sequence[str], present: Sequence[str]) -> str:
     """Return the first of `wanted` that is present, else the first present in alphabetical order."""
     there = set(present)
@@ -69,7 +73,7 @@ def headline_view(ranking: pd.DataFrame, metric: str = "") -> View:
     scored = ranking[ranking["truth"].fillna("") != ""]
     level = first_present(LEVEL_ORDER, scored["level"].unique().tolist())
     rows = scored[scored["level"] == level]
-    truth = first_present(("injected",), rows["truth"].unique().tolist())
+    truth = first_present(TRUTH_ORDER, rows["truth"].unique().tolist())
     rows = rows[rows["truth"] == truth]
     chosen = first_present((metric, *METRIC_ORDER), rows["metric"].unique().tolist())
     rows = rows[rows["metric"] == chosen]

@@ -11,6 +11,10 @@ HIDDEN = "[path]"
 _PATH = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:;,'\"<>|]+[/\\])*[^\s/\\:;,'\"<>|]+")
 
 
+# A text that is a path from its beginning is hidden whole, because names of folders may hold spaces.
+_WHOLE = re.compile(r"~|/|\\|[A-Za-z]:[\\/]|file:|[\w.-]+:/(?!/)")
+
+
 def without_paths(text: str, known: str = "") -> str:
     """Return `text` without absolute paths; `known` is removed literally (it may hold spaces)."""
     if known:
@@ -24,4 +28,6 @@ def shareable(value: Any) -> Any:
         return {str(key): shareable(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [shareable(entry) for entry in value]
-    return without_paths(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return HIDDEN if _WHOLE.match(value) and len(value) > 1 else without_paths(value)
+    return value

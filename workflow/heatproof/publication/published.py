@@ -11,6 +11,7 @@ import pandas as pd
 NOT_REPORTED = "not reported"
 NOT_HERE = "not measured here"
 WANG, BOEHLE = "Wang et al. 2023 (one network of width 44)", "Böhle et al. 2019"
+LINEAR_METHODS = ("svm_weights", "svm_pattern")
 LITERATURE = ("literature", "ale", "meta_analysis", "sleuth", "foci")
 
 
@@ -76,9 +77,10 @@ def beside_ours(
     rows = []
     for entry in entries:
         row = {"claim": entry.claim, "source": entry.source, "quantity": entry.quantity, "published": entry.value}
-        name = next((key for key, spec in methods.items() if spec.get("method", key) == entry.method), "")
         for recipe in ("as_published", "corrected"):
-            row[recipe] = _ours(tables, entry, name, truth, recipe)
+            ran = set(tables["ranking"].loc[tables["ranking"]["recipe"] == recipe, "method"])
+            named = (key for key, spec in methods.items() if spec.get("method", key) == entry.method and key in ran)
+            row[recipe] = _ours(tables, entry, next(named, ""), truth, recipe)
         rows.append(row)
     return rows
 
@@ -92,7 +94,9 @@ def _ours(tables: Mapping[str, pd.DataFrame], entry: Published, method: str, tru
     if entry.table == "accuracy":
         rows = tables["performance"]
         chosen = (rows["metric"] == "balanced_accuracy") & (rows["fold"] == -1) & (rows["part"] == "test")
-        rows = rows[chosen & (rows["recipe"] == recipe) & ~rows["model"].str.contains("svm")]
+        ranking = tables["ranking"]
+        linear = set(ranking.loc[ranking["method"].isin(LINEAR_METHODS), "model"])
+        rows = rows[chosen & (rows["recipe"] == recipe) & ~rows["model"].isin(linear)]
         return "; ".join(_interval(line["value"], line["low"], line["high"]) for _, line in rows.iterrows()) or NOT_HERE
     rows = tables[entry.table]
     if rows.empty:
@@ -105,13 +109,15 @@ def _ours(tables: Mapping[str, pd.DataFrame], entry: Published, method: str, tru
 
 
 def _best_dice(rows: pd.DataFrame, *, smoothed: bool) -> str:
-    if rows.empty or rows["mean"].isna().all():
-        return NOT_HERE
-    if not smoothed:
-        line = rows.loc[rows["smoothing_mm"].idxmin()]
-        return _interval(line["mean"], line["low"], line["high"])
-    line = rows.loc[rows["mean"].idxmax()]
-    return f"{_interval(line['mean'], line['low'], line['high'])} at {line['smoothing_mm']:g} mm"
+    """Return the best Dice of each model, named where there are several."""
+    texts = {}
+    for model, part in rows[rows["mean"].notna()].groupby("model", sort=True):
+        line = part.loc[part["mean"].idxmax() if smoothed else part["smoothing_mm"].idxmin()]
+        text = _interval(line["mean"], line["low"], line["high"])
+        texts[str(model)] = f"{text} at {line['smoothing_mm']:g} mm" if smoothed else text
+    if len(texts) < 2:
+        return next(iter(texts.values()), NOT_HERE)
+    return "; ".join(f"{model}: {text}" for model, text in texts.items())
 
 
 def _interval(value: float, low: float, high: float) -> str:

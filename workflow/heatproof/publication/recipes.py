@@ -7,10 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from heatproof.figures.selection import View, headline_view
+from heatproof.figures.selection import SMALLER_IS_BETTER, View, headline_view
 from heatproof.figures.style import label
 
 ENDS = ("", "_low", "_high")
+# What may differ between a network as published and its corrected twin.
+RECIPE_KEYS = ("recipe", "intensity", "methods", "training")
 COLUMNS = [
     "panel", "as_published_model", "model", "level", "truth", "metric", "smoothing_mm", "method",
     "as_published", "as_published_low", "as_published_high", "corrected", "corrected_low", "corrected_high",
@@ -28,7 +30,7 @@ def recipe_pairs(models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str
     """
 
     def network(name: str) -> dict[str, Any]:
-        return {key: value for key, value in models[name].items() if key in ("network", "width", "kind")}
+        return {key: value for key, value in models[name].items() if key not in RECIPE_KEYS}
 
     corrected = [name for name in models if models[name].get("recipe", "corrected") == "corrected"]
     pairs = []
@@ -98,7 +100,11 @@ def _ranking_rows(ranking: pd.DataFrame, view: View, published: str, corrected: 
         sides[name] = part[part["model"] == model].drop_duplicates("method").set_index("method")
     rows = []
     truth = "individual truth" if view.individual else f"{label(view.truth).lower()} truth"
-    for method in sides["corrected"].index.intersection(sides["as_published"].index, sort=False):
+    shared = sides["corrected"].index.intersection(sides["as_published"].index, sort=False)
+    # Ranks among the methods that both recipes ran, or the longer list would look like the stricter recipe.
+    smaller = view.metric in SMALLER_IS_BETTER
+    ranks = {name: side.loc[shared, "mean"].rank(ascending=smaller, method="min") for name, side in sides.items()}
+    for method in shared:
         row: dict[str, Any] = {
             "panel": f"{label(view.metric)}, {truth}", "as_published_model": published, "model": corrected,
             "level": view.level, "truth": view.truth, "metric": view.metric, "smoothing_mm": view.smoothing_mm,
@@ -107,6 +113,6 @@ def _ranking_rows(ranking: pd.DataFrame, view: View, published: str, corrected: 
         for name, side in sides.items():
             values = side.loc[method, ["mean", "low", "high"]]
             row.update(zip([f"{name}{end}" for end in ENDS], values, strict=True))
-            row[f"{name}_rank"] = side.loc[method, "rank"]
+            row[f"{name}_rank"] = ranks[name][method]
         rows.append(row)
     return rows

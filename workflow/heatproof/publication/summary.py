@@ -110,7 +110,7 @@ def summarise(
     ranking = tables["ranking"]
     networks = _networks(tables["performance"], list(models), 1 / n_classes)
     findings: dict[str, list[Finding]] = {"yes": [], "undecided": [], "no": []}
-    warnings = _warnings(tables, leakage, networks, methods)
+    warnings = _warnings(tables, leakage, networks, methods, metric)
     if ranking.empty:
         return Summary("No method was scored against a truth.", None, findings, networks, warnings)
     view = headline_view(ranking, metric)
@@ -144,10 +144,13 @@ def _sentence(findings: Mapping[str, Sequence[Finding]]) -> str:
     if not total:
         return "Nothing can be said: no method was compared with the anatomical prior."
     yes = len(findings["yes"])
+    methods = {finding.method for group in findings.values() for finding in group}
+    # The same method on two networks is two findings, and the sentence says so.
+    what = "heatmap methods" if len(methods) == total else "pairs of a heatmap method and a network"
     if not yes:
-        return f"None of {total} heatmap methods beats the anatomical prior."
+        return f"None of {total} {what} beats the anatomical prior."
     verb = "beats" if yes == 1 else "beat"
-    return f"{yes} of {total} heatmap methods {verb} the anatomical prior."
+    return f"{yes} of {total} {what} {verb} the anatomical prior."
 
 
 def _networks(performance: pd.DataFrame, models: Sequence[str], chance: float) -> list[Network]:
@@ -168,6 +171,7 @@ def _warnings(
     leakage: pd.DataFrame,
     networks: Sequence[Network],
     methods: Mapping[str, Mapping[str, Any]],
+    metric: str,
 ) -> list[Warned]:
     weak = [network for network in networks if not network.sure]
     found = [
@@ -176,7 +180,7 @@ def _warnings(
         for network in weak
     ]  # fmt: skip
     return [*found, *_leaks(leakage), *_excluded(tables["exclusions"]), *_incomplete(tables["residuals"], methods),
-            *_within_null(tables["nulls"], tables["ranking"])]  # fmt: skip
+            *_within_null(tables["ranking"], metric)]  # fmt: skip
 
 
 def _leaks(leakage: pd.DataFrame) -> list[Warned]:
@@ -229,16 +233,23 @@ def _incomplete(residuals: pd.DataFrame, methods: Mapping[str, Mapping[str, Any]
     return found
 
 
-def _within_null(nulls: pd.DataFrame, ranking: pd.DataFrame) -> list[Warned]:
-    if nulls.empty or ranking.empty:
+def _within_null(ranking: pd.DataFrame, metric: str) -> list[Warned]:
+    """Name the methods whose group map is not shown to be closer to the headline truth than its surrogates."""
+    if ranking.empty:
         return []
-    unsmoothed = nulls[(nulls["recipe"] == "corrected") & (nulls["smoothing_mm"] == nulls["smoothing_mm"].min())]
-    best = unsmoothed.groupby("method")["p_value"].min()
+    rows = headline_view(ranking, metric).rows(ranking)
     # A control within the null is what a control is for.
-    inside = sorted(set(best.index[best >= ALPHA]) - controls_of(ranking))
-    if not inside:
-        return []
-    return [Warned(f"Group maps no closer to any truth than smooth noise (p of at least .05): {_listed(inside)}.")]
+    rows = rows[(rows["recipe"] == "corrected") & ~rows["method"].isin(controls_of(ranking))]
+    inside = sorted(set(rows.loc[rows["null_p"] >= ALPHA, "method"]))
+    unknown = sorted(set(rows.loc[rows["null_p"].isna(), "method"]))
+    found = []
+    if inside:
+        found.append(
+            Warned(f"Group maps no closer to the truth than smooth surrogates (p of at least .05): {_listed(inside)}.")
+        )
+    if unknown:
+        found.append(Warned(f"Group maps not compared with surrogates by this metric: {_listed(unknown)}."))
+    return found
 
 
 def _listed(names: Sequence[str]) -> str:

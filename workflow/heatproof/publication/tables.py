@@ -12,11 +12,6 @@ from heatproof.publication.privacy import without_paths
 from heatproof.publication.recipes import compare_recipes
 from heatproof.publication.verdicts import beats_prior
 
-TABLES = (
-    "ranking", "comparisons", "rank_stability", "rank_summary", "concordance", "performance", "area_relevance", "gain",
-    "volume_relevance", "nulls", "recipes",
-    "residuals", "exclusions",
-)  # fmt: skip
 RESIDUAL = "completeness_residual"
 UNSCORED = ("completeness_residual", "conservation_residual")
 
@@ -49,7 +44,7 @@ class Collected:
 def build_tables(
     collected: Collected, *, seed: int, n_bootstrap: int = 1000, n_permutations: int = 4999
 ) -> dict[str, pd.DataFrame]:
-    """Return every table of `TABLES` by name.
+    """Return every table of `captions.TABLES` by name.
 
     Parameters
     ----------
@@ -83,6 +78,7 @@ def build_tables(
         "nulls": collected.nulls,
         "recipes": compare_recipes(ranking, performance, collected.models),
         "residuals": residuals(collected.scores, collected.predictions),
+        "location": statistics.location(collected.scores, **bootstrap),
         "exclusions": exclusions(collected.intake),
     }
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Pairs = list[tuple[str, str]]
-POPULATIONS = ("all", "patients", "true_positives")
+# The population of the group scores in the tables first.
+POPULATIONS = ("patients", "all", "true_positives")
 RECTIFICATIONS = ("abs_after", "abs_before", "signed")
 COMPARED_METHODS = 5
 

@@ -15,8 +15,8 @@ from heatproof import __version__
 from heatproof.figures.catalogue import FIGURES
 from heatproof.files import atomic, read_table
 from heatproof.geometry import Grid
+from heatproof.publication.captions import TABLES
 from heatproof.publication.report import Provenance, StudyReport, render_report
-from heatproof.publication.tables import TABLES
 from heatproof.stages.runs import read_text_table
 
 # Packages that a number or a picture of the report comes from.

@@ -9,7 +9,6 @@ import numpy as np
 
 from heatproof.statistics.conditions import (
     CONTROLS,
-    KEYS,
     PRIOR,
     Condition,
     chance_levels,
@@ -63,7 +62,8 @@ def ranking(
     -------
     DataFrame
         `RANKING_COLUMNS`. ``difference_to_prior`` is paired and oriented so that positive is better.
-        ``rank`` 1 is best; a method without a finite score on half of the units has a row without a rank; ``rank_low``, ``rank_high`` and ``probability_first`` come from the bootstrap (scans only).
+        ``rank`` 1 is best; a method without a finite score on half of the units has a row without a rank.
+        ``rank_low``, ``rank_high`` and ``probability_first`` come from the bootstrap (scans only).
     """
     import pandas as pd
 
