@@ -11,7 +11,16 @@ from heatproof import statistics
 from heatproof.metrics import METRICS
 from heatproof.statistics.conditions import CONTROLS, SMALLER_IS_BETTER, conditions
 from heatproof.statistics.performance import scores_of, weighted_auc
-from heatproof.statistics.resampling import bootstrap_means, draw_counts, holm, interval, sign_flip_test
+from heatproof.statistics.resampling import (
+    bootstrap_means,
+    draw_counts,
+    family_permutations,
+    holm,
+    interval,
+    sign_flip_test,
+    t_interval,
+    t_test,
+)
 from heatproof.statistics.stability import DOUBLES, kendall_w, mean_tau
 
 FEW = {"seed": 1, "n_bootstrap": 500}
@@ -77,6 +86,18 @@ def test_random_sign_flips_are_calibrated_and_never_zero():
     assert (p_values <= 0.05).mean() == pytest.approx(0.05, abs=0.02)
     assert sign_flip_test(np.full((40, 1), 3.0), 2, 999)[0] == 1 / 1000
     assert sign_flip_test(np.zeros((40, 1)), 2, 999)[0] == 1
+
+
+def test_equal_values_in_a_few_folds_are_no_certainty():
+    estimate, error = np.array([-0.6, -0.6]), np.array([0.0, 0.2])
+    assert np.isnan(t_test(estimate, error, 2)).tolist() == [True, False]
+    assert np.isnan(t_interval(estimate, error, 2)[0]).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("n_tests", [1, 231, 2000])
+def test_a_family_has_permutations_enough_to_reach_significance(n_tests):
+    least = 1 / (family_permutations(1000, n_tests) + 1)
+    assert n_tests * least < 0.05
 
 
 def test_holm_equals_statsmodels_and_leaves_nan_out():
@@ -454,6 +475,53 @@ def test_a_gain_over_controls_around_zero_has_no_interval():
     areas.loc[areas["target"] == 0, "sum"] = [(-1) ** i * 0.01 for i in range((areas["target"] == 0).sum())]
     table = statistics.gain(areas, **FEW).set_index("area")
     assert math.isnan(table.loc[17, "low"]) and math.isnan(table.loc[17, "high"])
+
+
+def test_a_ratio_of_two_negative_means_is_no_gain():
+    areas = area_table()
+    areas["sum"] = -areas["sum"]
+    table = statistics.gain(areas, **FEW).set_index("area")
+    assert math.isnan(table.loc[17, "gain"])
+
+
+def test_gain_is_paired_where_people_are_patient_and_control():
+    rng = np.random.default_rng(0)
+    areas = area_table().query("area == 17").drop(columns=["sum", "predicted"])
+    level = rng.lognormal(0, 1, size=30)
+    rows = [
+        {**areas.iloc[0].to_dict(), "scan_id": f"p{i}-{target}", "participant_id": f"p{i}", "target": target,
+         "predicted": target, "sum": level[i] * (1.3 if target else 1.0)}
+        for i in range(30) for target in (0, 1)
+    ]  # fmt: skip
+    row = statistics.gain(pd.DataFrame(rows), **FEW).iloc[0]
+    # Every person's ratio is 1.3, so resampling people leaves nothing to vary, however much people differ.
+    assert row["n_people"] == 30
+    assert row["gain"] == pytest.approx(1.3)
+    assert row["low"] == pytest.approx(1.3)
+    assert row["high"] == pytest.approx(1.3)
+
+
+def test_controls_do_not_make_methods_agree():
+    rng = np.random.default_rng(1)
+    controls = sorted(CONTROLS)
+    parts = []
+    for number in range(12):
+        values = {f"m{i}": np.full(2, value) for i, value in enumerate(10 + rng.permutation(6))}
+        values |= {name: np.full(2, float(i)) for i, name in enumerate(controls)}
+        parts.append(scan_scores(values, ["a", "b"], truth=f"truth {number}"))
+    stability = statistics.rank_stability(pd.concat(parts))
+    kept = statistics.concordance(stability).set_index("factor")
+    fooled = statistics.concordance(stability, controls=()).set_index("factor")
+    assert fooled.loc["all", "kendall_w"] > 0.7
+    assert kept.loc["all", "kendall_w"] < 0.4
+
+
+def test_relevance_outside_the_brain_has_a_table():
+    values = {"lrp": np.array([0.1, 0.3]), "random_noise": np.array([0.5, 0.5])}
+    scores = scan_scores(values, ["a", "b"], truth="", metric="outside_brain", chance=0.5)
+    table = statistics.location(scores, **FEW).set_index("method")
+    assert table["mean"].to_dict() == pytest.approx({"lrp": 0.2, "random_noise": 0.5})
+    assert (table["chance"] == 0.5).all()
 
 
 def test_volume_follows_relevance_as_pearson_says():
