@@ -60,7 +60,8 @@ def draw_areas(relevance: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Fig
         for axes in panels[:, 0]:
             axes.set_ylabel("density (× mean of the areas)")
         note(
-            figure, f"mean over {_scans(relevance)}; disc area: volume of the area; the {TOP} densest areas are named."
+            figure,
+            f"mean over {_scans(relevance)}; disc area: volume of the area; the {TOP} densest areas, by magnitude, are named.",
         )
     return figure
 
@@ -81,7 +82,8 @@ def _bubbles(axes: Axes, part: pd.DataFrame) -> None:
     y = part["density"].to_numpy(float) / mean_density
     volume = part["volume_mm3"].to_numpy(float)
     sizes = 12 + 380 * volume / max(float(np.nanmax(volume)), 1.0)
-    top = np.argsort(-y, kind="stable")[:TOP]
+    # By magnitude: a method may mark atrophy with negative relevance.
+    top = np.argsort(-np.abs(y), kind="stable")[:TOP]
     colours = [VERMILION if index in set(top.tolist()) else BLUE for index in range(len(part))]
     axes.scatter(x, y, s=sizes, c=colours, alpha=0.55, linewidth=0.5, edgecolor="white")
     axes.margins(0.22)
