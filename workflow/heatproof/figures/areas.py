@@ -61,7 +61,7 @@ def draw_areas(relevance: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Fig
             axes.set_ylabel("density (× mean of the areas)")
         note(
             figure,
-            f"mean over {_scans(relevance)}; disc area: volume of the area; the {TOP} densest areas, by magnitude, are named.",
+            f"mean over {_scans(relevance)}; disc area: volume; the {TOP} areas of largest |density| are named.",
         )
     return figure
 
