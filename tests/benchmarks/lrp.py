@@ -45,16 +45,20 @@ def network():
     return model.eval()
 
 
-def run(contestant: str, beta: float, threads: int, peer: str) -> dict[str, float]:
+def run(contestant: str, beta: float, threads: int, peer: str, memory: str) -> dict[str, float]:
     """Return seconds and peak memory (GB) of one map, after a warm-up at small size."""
     import torch
 
+    sys.path.insert(0, str(ROOT / "workflow"))
+    if memory == "kept":
+        from heatproof.training.memory import keep_freed_memory
+
+        keep_freed_memory()
     torch.set_num_threads(threads)
     model, scan = network(), torch.rand(1, 1, *SHAPE)
     if contestant == "forward":
         call = lambda: model(scan)  # noqa: E731
     elif contestant == "ours":
-        sys.path.insert(0, str(ROOT / "workflow"))
         from heatproof.attribution import attribute
 
         call = lambda: attribute("lrp", model, scan, 1, beta=beta, batch_norm="identity")  # noqa: E731
@@ -85,18 +89,20 @@ def main() -> None:
     parser.add_argument("--peer", default="", help="folder with innvestigator.py; without it only ours is run")
     parser.add_argument("--beta", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=2)
+    # The study's own jobs keep freed memory; here every contestant does, or none.
+    parser.add_argument("--memory", choices=("kept", "returned"), default="kept")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
-        print(json.dumps(run(options.only, options.beta, options.threads, options.peer)))
+        print(json.dumps(run(options.only, options.beta, options.threads, options.peer, options.memory)))
         return
     contestants = ["forward", "ours", *(["peer"] if options.peer else [])]
     best: dict[str, dict[str, float]] = {}
     for _ in range(options.repeats):
         for name in contestants:
             command = [sys.executable, __file__, "--only", name, "--peer", options.peer]
-            command += ["--beta", str(options.beta), "--threads", str(options.threads)]
+            command += ["--beta", str(options.beta), "--threads", str(options.threads), "--memory", options.memory]
             result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             if name not in best or result["seconds"] < best[name]["seconds"]:
                 best[name] = result

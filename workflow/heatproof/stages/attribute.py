@@ -21,6 +21,7 @@ from heatproof.models import load_weights
 from heatproof.randomness import generator, integer_seed
 from heatproof.training import FoldParts, ScanLoader, read_fold
 from heatproof.training.arithmetic import use_arithmetic
+from heatproof.training.memory import keep_freed_memory
 from heatproof.truths.atlases import anatomical_prior
 
 # Keys of a method's config entry that are for this stage and not for the method itself.
@@ -51,6 +52,8 @@ class AttributionJob:
         Most inputs in one forward pass.
     max_scans : int or None
         Most test scans of a fold.
+    keep_memory : bool
+        Keep freed memory in the process (see `heatproof.training.memory`).
     """
 
     model: str
@@ -63,6 +66,7 @@ class AttributionJob:
     study_seed: int
     batch_size: int = 16
     max_scans: int | None = None
+    keep_memory: bool = True
 
 
 def attribute(
@@ -99,6 +103,8 @@ def attribute(
         The method cannot explain this model, or has a wrong parameter.
     """
     torch.set_num_threads(threads)
+    if job.keep_memory:
+        keep_freed_memory()
     use_arithmetic("float32")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded = load_weights(weights)
