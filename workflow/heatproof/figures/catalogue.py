@@ -32,7 +32,7 @@ FIGURES: dict[str, Entry] = {
     ),
     "mean_maps": Entry(
         "Mean heatmaps on the template",
-        "Each row is the mean map of one method over the test scans, as |relevance| scaled to its own "
+        "Each row is the mean map of one method over the test scans, as absolute relevance scaled to its own "
         "99.9th percentile, on the same slices through the truth. The cyan outline is the truth: colour "
         "should lie inside it. Left is left; coordinates are millimetres in template space.",
     ),
