@@ -60,6 +60,8 @@ def test_the_first_screen_names_winners_losers_data_and_truth(finished):
     assert not judged & set(synthetic.MODEL_FREE)
     assert summary.view.individual
     before = finished[2].split('id="study-1"')[0]
+    assert "for these trained networks" in before
+    assert "worse if it lies below zero" in before
     assert "individual truth" in before
     assert "13 scans of 12 people" in before
     assert "balanced accuracy" in before

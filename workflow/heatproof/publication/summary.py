@@ -71,6 +71,7 @@ class Summary:
     warnings: list[Warned] = field(default_factory=list)
     n_scans: int = 0
     n_people: int = 0
+    n_seeds: int = 0
 
     @property
     def grave(self) -> list[Warned]:
@@ -125,13 +126,14 @@ def summarise(
     all_rows = view.rows(ranking)
     n_people = int(all_rows["n_people"].max()) if all_rows["n_people"].notna().any() else 0
     n_scans = int(all_rows["n_scans"].max()) if all_rows["n_scans"].notna().any() else 0
+    n_seeds = int(all_rows["n_seeds"].max()) if all_rows["n_seeds"].notna().any() else 0
     if not any(findings.values()):
         warnings.insert(
             0, Warned("No anatomical prior was scored beside the methods, so no verdict is possible.", True)
         )
     if 0 < n_people < FEW_PEOPLE:
         warnings.append(Warned(f"Only {n_people} people carry the verdicts: intervals are wide and may be too narrow."))
-    return Summary(_sentence(findings), view, findings, networks, warnings, n_scans, n_people)
+    return Summary(_sentence(findings), view, findings, networks, warnings, n_scans, n_people, n_seeds)
 
 
 def direction(view: View) -> str:
