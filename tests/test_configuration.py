@@ -41,6 +41,17 @@ def test_completing_twice_changes_nothing_and_the_input_is_left_alone(default: d
     assert configuration.complete(once) == once
 
 
+def test_the_order_of_keys_does_not_matter_but_that_of_methods_does(default: dict[str, Any]) -> None:
+    def turned(value: Any) -> Any:
+        return {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    once, again = (study(configuration.complete(config)) for config in (default, turned(default)))
+    for section in ("cohort", "training", "metrics", "folds"):
+        assert str(once[section]) == str(again[section])
+    assert str(once["methods"]["untrained"]) == str(again["methods"]["untrained"])
+    assert list(once["methods"]) == list(reversed(again["methods"]))
+
+
 def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     def change(entry: dict[str, Any]) -> None:
         *parents, last = path.split(".")
@@ -72,6 +83,8 @@ def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (set_at("models.wang_b.training.epochs", 1.5), "models.wang_b.training.epochs", ["integer"]),
         (set_at("truths.areas.areas", None), "truths.areas", ["'areas' is missing"]),
         (set_at("truths.effect", {"source": "injected"}), "truths.effect", ["called injected"]),
+        (set_at("training.epoch", 3), "training.epoch", ["did you mean 'epochs'"]),
+        (set_at("metrics.n_bootstrap", 1), "metrics.n_bootstrap", ["minimum"]),
         (set_at("folds.n_folds", 1), "folds.n_folds", ["minimum"]),
         (set_at("metrics.names", ["dice"]), "metrics.names.0", ["max_dice"]),
         (set_at("methods", None), "studies.alzheimers", ["'methods' is missing"]),

@@ -115,7 +115,7 @@ def test_a_wrong_setting_names_key_and_remedy(section, words):
 
 
 def test_schema_and_settings_agree_key_by_key():
-    schema = schema_entries("training.yaml")["training"]["properties"]
+    schema = schema_entries("training.yaml")["properties"]
     assert {key: described["default"] for key, described in schema.items()} == {
         field.name: field.default for field in fields(TrainingSettings)
     }

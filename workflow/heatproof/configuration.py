@@ -105,6 +105,11 @@ def _check(value: Any, schema: Mapping[str, Any], path: tuple[str, ...], source:
             _check(item, extra, (*path, str(key)), source)
         elif extra is False:
             raise _unknown(str(key), properties, path, source)
+    if extra is False:
+        # In the schema's order, so that a config whose keys were moved about is the same to Snakemake.
+        ordered = {key: value[key] for key in properties if key in value}
+        value.clear()
+        value.update(ordered)
 
 
 def _resolved(value: Any, schema: Mapping[str, Any], path: tuple[str, ...], source: str) -> Mapping[str, Any]:
