@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from heatproof import statistics
 from heatproof.metrics import METRICS
 from heatproof.statistics.conditions import CONTROLS, SMALLER_IS_BETTER, conditions
+from heatproof.statistics.location import LOCATION_METRICS
 from heatproof.statistics.performance import scores_of, weighted_auc
 from heatproof.statistics.resampling import (
     bootstrap_means,
@@ -110,6 +112,13 @@ def test_holm_equals_statsmodels_and_leaves_nan_out():
     assert holm(np.array([])).size == 0
 
 
+def test_equal_folds_give_neither_certainty_nor_an_interval():
+    estimate, error = np.array([0.5, 0.5]), np.array([0.0, 0.1])
+    p_values = t_test(estimate, error, 3)
+    low, _ = t_interval(estimate, error, 3)
+    assert np.isnan([p_values[0], low[0]]).all() and np.isfinite([p_values[1], low[1]]).all()
+
+
 # Ranking
 
 
@@ -174,6 +183,15 @@ def test_a_method_without_any_score_takes_no_scan_from_the_others_but_stays_in_s
     assert nothing["mean"].isna().all() and len(nothing) == 1
 
 
+def test_a_method_on_few_scans_leaves_instead_of_cutting_the_others_down():
+    values = {"anatomical_prior": np.arange(5) / 10, "lrp": np.arange(5) / 5, "rare": np.full(5, np.nan)}
+    values["rare"][:2] = 0.9
+    table = statistics.ranking(scan_scores(values, list("abcde")), **FEW).set_index("method")
+    assert table["n_scans"].to_dict() == {"anatomical_prior": 5, "lrp": 5, "rare": 2}
+    assert table.loc["lrp", "mean"] == pytest.approx(0.4) and math.isnan(table.loc["rare", "mean"])
+    assert table.loc["rare", "n_people"] == 2 and (table.loc[["anatomical_prior", "lrp"], "n_excluded"] == 0).all()
+
+
 def test_methods_that_share_no_scan_are_not_compared():
     values = {"a": np.array([0.1, np.nan]), "b": np.array([np.nan, 0.3])}
     table = statistics.ranking(scan_scores(values, ["a", "b"]), **FEW)
@@ -213,6 +231,27 @@ def test_group_maps_take_their_interval_from_leaving_folds_out():
     paired = folds["lrp"] - folds["anatomical_prior"]
     assert table.loc["lrp", "difference_low"] == pytest.approx(paired.mean() - t.ppf(0.975, 3) * paired.std(ddof=1) / 2)
     assert set(table["level"]) == {"group"} and set(table["interval"]) == {"jackknife over folds"}
+
+
+def test_a_borrowed_prior_leaves_the_group_maps_their_intervals():
+    prior, weights = np.array([0.2, 0.3, 0.25, 0.35]), np.array([0.5, 0.7, 0.6, 0.8])
+    parts = []
+    for model, name, column in (("net", "anatomical_prior", prior), ("svm", "svm_weights", weights)):
+        parts.append(map_scores("group", {name: [column.mean()]}, model=model))
+        without = [np.delete(column, i).mean() for i in range(4)]
+        parts.append(map_scores("leave_one_out", {name: without}, model=model))
+    row = statistics.ranking(pd.concat(parts), **FEW).set_index("method").loc["svm_weights"]
+    assert row["low"] < row["mean"] < row["high"]
+    assert row["difference_low"] < 0.375 < row["difference_high"]
+
+
+def test_a_method_without_leave_one_out_values_takes_no_interval_from_the_others():
+    group = map_scores("group", {"anatomical_prior": [0.3], "lrp": [0.6], "late": [0.5]})
+    without = map_scores("leave_one_out", {"anatomical_prior": [0.2, 0.3, 0.4], "lrp": [0.5, 0.6, 0.75]})
+    table = statistics.ranking(pd.concat([group, without]), **FEW).set_index("method")
+    assert table.loc["lrp", ["low", "difference_low", "p_value"]].notna().all()
+    assert table.loc["late", ["low", "difference_low", "p_value"]].isna().all()
+    assert table.loc["late", "rank"] == 2
 
 
 def test_fold_maps_take_theirs_from_the_folds():
@@ -282,6 +321,13 @@ def test_comparisons_are_paired_oriented_and_adjusted():
     assert len(table) == 3 and (table["n_people"] == 15).all()
 
 
+def test_many_pairs_can_reach_significance_with_few_permutations():
+    rng = np.random.default_rng(8)
+    values = {f"m{k:02}": k + rng.normal(0, 0.01, 20) for k in range(10)}
+    scores = scan_scores(values, [f"p{i}" for i in range(20)])
+    assert (statistics.comparisons(scores, **FEW, n_permutations=99)["p_holm"] < 0.05).all()
+
+
 def test_networks_meet_the_linear_model_scan_by_scan():
     people = [f"p{i}" for i in range(10)]
     network = pd.concat([scan_scores({"lrp": np.full(10, 0.6)}, people, seed=seed) for seed in (1, 2)])
@@ -334,6 +380,25 @@ def test_ranks_follow_direction_and_doubles_do_not_vote():
     assert agreement.loc["truth", "mean_tau"] == pytest.approx(-1 / 3)
     summary = statistics.rank_summary(table).set_index("method")
     assert summary.loc["a", "mean_rank"] == 2 and summary.loc["b", "share_first"] == 0.5
+
+
+def test_a_lost_scan_is_left_out_of_the_ranks_for_all():
+    values = {"a": np.array([0.1, 0.2, 0.9]), "b": np.array([0.3, 0.4, np.nan]), "c": np.array([0.2, 0.3, 0.4])}
+    table = statistics.rank_stability(scan_scores(values, ["p", "q", "r"])).set_index("method")
+    assert table["value"].to_dict() == pytest.approx({"a": 0.15, "b": 0.35, "c": 0.25})
+    assert table["rank"].to_dict() == {"b": 1, "c": 2, "a": 3}
+
+
+def test_controls_and_groups_without_an_order_do_not_vote_on_agreement():
+    scores = stable_and_not()
+    controls = [scores[scores["method"] == "a"].assign(method=name, value=-99.0) for name in sorted(CONTROLS)]
+    with_controls = statistics.concordance(statistics.rank_stability(pd.concat([scores, *controls])))
+    alone = statistics.concordance(statistics.rank_stability(scores))
+    pd.testing.assert_frame_equal(with_controls, alone)
+    # Under one truth every method ties: that group of metrics has no agreement, the other keeps its own.
+    scores.loc[scores["truth"] == "injected", "value"] = 1.0
+    tied = statistics.concordance(statistics.rank_stability(scores)).set_index("factor")
+    assert tied.loc["metric", "kendall_w"] == pytest.approx(1) and tied.loc["metric", "n_groups"] == 1
 
 
 def test_a_condition_in_which_a_method_failed_is_left_out():
@@ -422,6 +487,36 @@ def test_three_classes_are_scored_one_against_the_rest():
 def test_ties_count_half_in_the_area():
     area = weighted_auc(np.array([True, False]), np.array([0.5, 0.5]), np.ones((1, 2)))
     assert area[0] == 0.5
+
+
+def test_the_weighted_area_equals_scikit_learn_without_a_table_of_scans_by_scans():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(4)
+    positive, score = rng.random(300) < 0.4, np.round(rng.random(300), 2)
+    weights = rng.integers(0, 4, (3, 300)).astype(float)
+    expected = [metrics.roc_auc_score(positive, score, sample_weight=row) for row in weights]
+    np.testing.assert_allclose(weighted_auc(positive, score, weights), expected)
+    tracemalloc.start()
+    weighted_auc(rng.random(3000) < 0.5, rng.random(3000), np.ones((2, 3000)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3000 * 3000
+
+
+# Location
+
+
+def test_location_is_the_mean_share_over_people_whatever_the_truth():
+    shares = {"lrp": np.array([0.1, 0.1, 0.3, 0.5]), "rare": np.array([0.9, np.nan, np.nan, np.nan])}
+    outside = scan_scores(shares, ["a", "a", "b", "c"], metric="outside_brain", truth="", chance=0.6)
+    others = scan_scores({"lrp": np.ones(4)}, ["a", "a", "b", "c"])
+    table = statistics.location(pd.concat([outside, others]), **FEW).set_index("method")
+    assert set(table["metric"]) == {"outside_brain"} and set(table["level"]) == {"scan"}
+    assert table.loc["lrp", "mean"] == pytest.approx(0.3) and table.loc["lrp", "chance"] == 0.6
+    assert 0 < table.loc["lrp", "low"] < 0.3 < table.loc["lrp", "high"] and table.loc["lrp", "n_people"] == 3
+    assert math.isnan(table.loc["rare", "mean"]) and table.loc["rare", "n_people"] == 1
+    assert statistics.location(others, **FEW).empty
+    assert {name for name, metric in METRICS.items() if metric.needs == ("mask",)} == LOCATION_METRICS
 
 
 def test_reliability_of_a_calibrated_model_lies_on_the_diagonal():
@@ -522,6 +617,55 @@ def test_relevance_outside_the_brain_has_a_table():
     table = statistics.location(scores, **FEW).set_index("method")
     assert table["mean"].to_dict() == pytest.approx({"lrp": 0.2, "random_noise": 0.5})
     assert (table["chance"] == 0.5).all()
+
+
+@pytest.mark.parametrize(("patients", "controls"), [(-9.0, -1.0), (9.0, -1.0), (-9.0, 1.0)])
+def test_there_is_no_gain_unless_both_means_are_positive(patients, controls):
+    areas = area_table()
+    areas["sum"] = areas["sum"].abs() * np.where(areas["target"] == 1, patients, controls)
+    table = statistics.gain(areas, **FEW)
+    assert table[["gain", "low", "high"]].isna().all(axis=None)
+
+
+def test_people_who_are_patient_and_control_are_drawn_once_for_both():
+    # Every person's patient scan has three times the control's relevance: the ratio is known exactly.
+    own = np.linspace(1, 5, 10)
+    base = {"model": "net", "recipe": "corrected", "method": "lrp", "area": 17, "name": "hippocampus"}
+    areas = pd.DataFrame([
+        {**base, "scan_id": f"s{i}-{target}", "participant_id": f"p{i}", "target": target, "predicted": target,
+         "sum": own[i] * (3 if target else 1)} for i in range(10) for target in (0, 1)
+    ])  # fmt: skip
+    row = statistics.gain(areas, **FEW).iloc[0]
+    assert row[["gain", "low", "high"]].tolist() == pytest.approx([3, 3, 3])
+    assert row["n_people"] == 10
+
+
+def paired_volumes(n: int, shared: float) -> pd.DataFrame:
+    """Areas of people with a healthy and an atrophied scan; `shared` is what a person's two scans have in common."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for i in range(n):
+        volume, relevance = shared * rng.normal(size=2)
+        for target in (0, 1):
+            rows.append({"model": "net", "recipe": "corrected", "method": "lrp", "area": 17, "name": "hippocampus",
+                         "scan_id": f"s{i}-{target}", "participant_id": f"p{i:02}", "target": target,
+                         "volume_mm3": 10 + volume - target, "sum": 10 + relevance + 2 * target})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_persons_healthy_and_atrophied_scans_are_not_averaged_away():
+    row = statistics.volume_relevance(paired_volumes(12, shared=1e-3), pd.DataFrame(), **FEW).iloc[0]
+    assert row["r"] < -0.99 and row["n_people"] == 12
+    # All people share that shift; people have nothing of their own that relates volume to relevance.
+    assert row["p_value"] > 0.05
+
+
+def test_volume_p_values_are_adjusted_over_the_areas_of_a_map():
+    one = paired_volumes(12, shared=1.0)
+    areas = pd.concat([one.assign(area=area, sum=one["sum"] + area * one["volume_mm3"]) for area in range(30)])
+    table = statistics.volume_relevance(areas, pd.DataFrame(), **FEW, n_permutations=99)
+    np.testing.assert_allclose(table["p_holm"], holm(table["p_value"].to_numpy()))
+    assert table.loc[table["area"] == 29, "p_holm"].iloc[0] < 0.05 and (table["n_permutations"] == 1200).all()
 
 
 def test_volume_follows_relevance_as_pearson_says():
