@@ -33,7 +33,7 @@ DATA_ROOT = SETTINGS["data_root"]
 # Keys of the metrics section that only tables read.
 RESAMPLING = ("n_bootstrap", "n_permutations")
 # Training and attribution queue for the GPU of this machine only where it has one (see profiles/default);
-# profiles/slurm asks for one of the cluster's.
+# profiles/slurm shows how to ask for one of a cluster's.
 LOCAL_GPU = int(any(Path("/proc/driver/nvidia/gpus").glob("*")))
 RUN = "fold-{fold}_seed-{seed}"
 
