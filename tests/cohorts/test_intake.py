@@ -21,10 +21,10 @@ from scan_files import (
     write_scaled,
 )
 
-from heatproof.cohorts.sources import prepare
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError, HeatproofError, IntakeError
 from heatproof.files import read_table
+from heatproof.stages.prepare import prepare
 
 BAD = 3
 ROTATION = np.array([[0.995, -0.0998, 0, 0], [0.0998, 0.995, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])

@@ -23,12 +23,13 @@ from scan_files import (
 
 from heatproof.cohorts.backdrop import open_grid, open_mask, read_label_names
 from heatproof.cohorts.people import People
-from heatproof.cohorts.sources import SOURCES, open_source, prepare
+from heatproof.cohorts.sources import SOURCES, open_source
 from heatproof.cohorts.store import Cohort
 from heatproof.cohorts.trees import entities_of
 from heatproof.errors import ConfigError, HeatproofError, IntakeError
 from heatproof.files import read_table
 from heatproof.geometry import Grid
+from heatproof.stages.prepare import prepare
 
 COMMON = {"mask": "none"}
 

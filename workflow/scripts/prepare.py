@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from heatproof.logs import logged
-from heatproof.stages.prepare import prepare_cohort
+from heatproof.stages.prepare import prepare
 
 with logged(snakemake.log[0]):
-    prepare_cohort(
+    prepare(
         snakemake.params.spec,
         seed=int(snakemake.params.seed),
         root=Path(snakemake.params.root),

@@ -43,7 +43,7 @@ def admit(
     intake: Path,
     volumes: Path,
 ) -> None:
-    """Store the scans of a source that pass the gate (see `heatproof.cohorts.sources.prepare`)."""
+    """Store the scans of a source that pass the gate (see `heatproof.stages.prepare.prepare`)."""
     stop = policy(spec) == "stop"
     records = list(source.records)
     findings = check_listing(source, records)

@@ -1,4 +1,4 @@
-"""Every source of scans, and the way from a source through the gate into the store.
+"""Every source of scans by name.
 
 A source is a module with ``open_source(spec, *, seed, root) -> Source``. A new one is a module and a line in
 `SOURCES`. The names stand apart from the package, so that only a stage that opens sources depends on them.
@@ -52,43 +52,3 @@ def open_source(spec: Mapping[str, Any], *, seed: int, root: Path) -> Source:
     module = import_module(SOURCES[name])
     source: Source = module.open_source(dict(spec), seed=seed, root=Path(root))
     return source
-
-
-def prepare(
-    spec: Mapping[str, Any],
-    *,
-    seed: int,
-    root: Path,
-    cohort: Path,
-    participants: Path,
-    intake: Path,
-    volumes: Path,
-) -> None:
-    """Pass every scan of a source through the gate and store the cohort.
-
-    Parameters
-    ----------
-    spec : mapping
-        The `cohort` entry of the configuration.
-    seed : int
-        Root seed of the study.
-    root : Path
-        Data root.
-    cohort, participants, intake, volumes : Path
-        Files to write: the store, its table, what the gate found, and the volumes of areas.
-
-    Raises
-    ------
-    IntakeError
-        If a scan cannot be used and the entry does not say ``on_bad_scan: exclude``, or if none is left.
-    """
-    from heatproof.cohorts.admission import admit
-
-    admit(
-        open_source(spec, seed=seed, root=root),
-        spec,
-        cohort=cohort,
-        participants=participants,
-        intake=intake,
-        volumes=volumes,
-    )

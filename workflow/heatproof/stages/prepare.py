@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from heatproof.cohorts.sources import prepare
+from heatproof.cohorts.admission import admit
+from heatproof.cohorts.sources import open_source
 
 
-def prepare_cohort(
+def prepare(
     spec: Mapping[str, Any],
     *,
     seed: int,
@@ -19,14 +20,27 @@ def prepare_cohort(
     intake: Path,
     volumes: Path,
 ) -> None:
-    """Write ``cohort.h5``, ``participants.tsv``, ``intake.tsv`` and ``volumes.tsv`` of a study.
+    """Pass every scan of a source through the gate and store the cohort.
 
-    Parameters and errors are those of `heatproof.cohorts.sources.prepare`.
+    Parameters
+    ----------
+    spec : mapping
+        The `cohort` entry of the configuration.
+    seed : int
+        Root seed of the study.
+    root : Path
+        Data root.
+    cohort, participants, intake, volumes : Path
+        Files to write: the store, its table, what the gate found, and the volumes of areas.
+
+    Raises
+    ------
+    IntakeError
+        If a scan cannot be used and the entry does not say ``on_bad_scan: exclude``, or if none is left.
     """
-    prepare(
+    admit(
+        open_source(spec, seed=seed, root=root),
         spec,
-        seed=seed,
-        root=root,
         cohort=cohort,
         participants=participants,
         intake=intake,
