@@ -264,3 +264,14 @@ def test_volume_figure_quotes_the_table(tables):
     assert "n = 4 people" in text
     undefined = words(draw_volume_relevance(points, line.assign(r=np.nan), [("m", "lrp")], "hippocampus"))
     assert "r not defined" in undefined
+
+
+def test_an_area_whose_gain_is_refused_has_no_row():
+    rows = [("refused", np.nan), ("hippocampus", 2.0), ("amygdala", 1.5)]
+    gain = pd.DataFrame([
+        {"model": "net", "method": "lrp", "area": i, "name": name, "gain": value, "low": value, "high": value,
+         "n_true_positives": 5, "n_controls": 6}
+        for i, (name, value) in enumerate(rows)
+    ])  # fmt: skip
+    figure = draw_gain(gain, [("net", "lrp")])
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["amygdala", "hippocampus"]

@@ -117,6 +117,8 @@ def draw_gain(gain: pd.DataFrame, pairs: Sequence[tuple[str, str]], top: int = 1
     top : int
         Areas per panel.
     """
+    # A ratio that the table refuses has no place on the axis.
+    gain = gain.dropna(subset=["gain"]) if len(gain) else gain
     pairs = [pair for pair in pairs if len(_of(gain, pair))][:MOST_PANELS]
     if not pairs:
         return absent("No gain: the cohort has no areas, or no patient was recognised.")

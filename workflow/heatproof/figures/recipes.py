@@ -55,7 +55,7 @@ def draw_recipes(recipes: pd.DataFrame, methods: Sequence[str], controls: Iterab
             _slopes(axes, part, styles)
             axes.set_title(escape(shorten(panel, 48)))
         hide_unused(panels, len(panels_wanted))
-        note(figure, "bars: 95 % bootstrap interval over people, where the table gives one; grey: controls.")
+        note(figure, "bars: 95 % interval, over people (group maps: leaving one fold out); grey: controls.")
     return figure
 
 
