@@ -70,7 +70,7 @@ def draw_volume_relevance(
         n = points.groupby(["model", "method"]).size().max()
         note(
             figure,
-            f"n = {n} people, means over test scans; Pearson's r [95 % interval over people], p by permutation, unadjusted.",
+            f"n = {n} people, test scans averaged; Pearson's r [95 % interval over people], permutation p, unadjusted.",
         )
     return figure
 
