@@ -160,6 +160,14 @@ class TestProvenance:
         assert [name for name in stages if after[name] != before[name]] == ["prepare"]
 
 
+def test_a_gpu_is_there_when_the_driver_lists_one(tmp_path: Path) -> None:
+    from heatproof.hardware import has_gpu
+
+    assert not has_gpu(tmp_path / "no driver")
+    (tmp_path / "0000:01:00.0").mkdir()
+    assert has_gpu(tmp_path)
+
+
 class TestUserData:
     def test_a_replaced_scan_of_a_folder_or_a_table_is_noticed(self, tmp_path: Path) -> None:
         (tmp_path / "brains").mkdir()

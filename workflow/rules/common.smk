@@ -17,6 +17,7 @@ os.environ.update(
 from heatproof import configuration
 from heatproof.errors import HeatproofError
 from heatproof.figures.catalogue import FIGURES
+from heatproof.hardware import has_gpu
 from heatproof.provenance import data_state, named_paths, source_digest
 from heatproof.publication.captions import TABLES
 from snakemake.exceptions import WorkflowError
@@ -34,7 +35,7 @@ DATA_ROOT = SETTINGS["data_root"]
 RESAMPLING = ("n_bootstrap", "n_permutations")
 # Training and attribution queue for the GPU of this machine only where it has one (see profiles/default);
 # profiles/slurm shows how to ask for one of a cluster's.
-LOCAL_GPU = int(any(Path("/proc/driver/nvidia/gpus").glob("*")))
+LOCAL_GPU = int(has_gpu())
 RUN = "fold-{fold}_seed-{seed}"
 
 
