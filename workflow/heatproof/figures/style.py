@@ -111,18 +111,31 @@ def drawing() -> Iterator[Any]:
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(SETTINGS):  # type: ignore[arg-type]
+    with own_look():
         yield Figure
+
+
+@contextmanager
+def own_look() -> Iterator[None]:
+    """Set matplotlib's defaults and the project's settings for a block, and put back what was there.
+
+    The defaults first: a user's matplotlibrc, or a library that changes settings when it is imported (NiMARE
+    does), must not change a figure.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)  # type: ignore[arg-type]
+        yield
 
 
 def save(figure: Figure, paths: Iterable[str | Path]) -> None:
     """Write a figure to each path (``.svg`` or ``.png``), with the same bytes for the same figure."""
-    import matplotlib
-
     for path in paths:
         kind = Path(path).suffix.lstrip(".")
         metadata: dict[str, Any] = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        with matplotlib.rc_context(SETTINGS), atomic(path) as temporary:  # type: ignore[arg-type]
+        with own_look(), atomic(path) as temporary:
             figure.savefig(temporary, format=kind, dpi=130, metadata=metadata)
 
 
