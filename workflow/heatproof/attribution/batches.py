@@ -29,6 +29,18 @@ def default_batch_size(inputs: torch.Tensor, device: torch.device) -> int:
     return int(max(1, min(32, CPU_VOXELS // voxels)))
 
 
+def pairs(n_scans: int, n_each: int, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (scans, items): index pairs of every scan with each of its `n_each` items, `batch_size` at a time.
+
+    An item is a step of a path, a noisy copy, a mask. Batches run over scans and items alike, so that memory
+    grows neither with the number of items nor with that of the scans.
+    """
+    together = torch.cartesian_prod(torch.arange(n_scans), torch.arange(n_each)).reshape(-1, 2)
+    for chunk in together.split(batch_size):
+        scans, items = chunk.unbind(1)
+        yield scans, items
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception means that the memory did not suffice."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

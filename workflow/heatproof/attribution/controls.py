@@ -11,20 +11,11 @@ import torch
 from torch import nn
 
 from ..errors import ConfigError
-from ..randomness import integer_seed
 from .registry import register
 from .smoothing import FWHM_PER_SIGMA, smooth_periodic
+from .streams import normal
 
 OURS = "control of this project"
-
-
-def noise(inputs: torch.Tensor, seed: int, scan_keys: Sequence[object], name: str) -> torch.Tensor:
-    """Return standard normal noise, one stream per scan, drawn on the CPU so that no device changes it."""
-    maps = []
-    for key in scan_keys:
-        stream = torch.Generator().manual_seed(integer_seed(seed, "attribution", name, key))
-        maps.append(torch.randn(inputs.shape[1:], generator=stream, dtype=torch.float32))
-    return torch.stack(maps).to(inputs)
 
 
 @register("random_noise", family="controls", cost="none", citation=OURS, is_control=True)
@@ -37,7 +28,7 @@ def random_noise(
     scan_keys: Sequence[object],
 ) -> torch.Tensor:
     """Return white noise, standard normal in every voxel, shape (B, C, *S)."""
-    return noise(inputs, seed, scan_keys, "random_noise")
+    return normal(inputs, seed, "random_noise", scan_keys)
 
 
 @register("smooth_noise", family="controls", cost="none", citation=OURS, is_control=True)
@@ -61,7 +52,7 @@ def smooth_noise(
     seed, scan_keys
         Keys of the random streams.
     """
-    smooth = smooth_periodic(noise(inputs, seed, scan_keys, "smooth_noise"), fwhm / FWHM_PER_SIGMA)
+    smooth = smooth_periodic(normal(inputs, seed, "smooth_noise", scan_keys), fwhm / FWHM_PER_SIGMA)
     axes = tuple(range(2, inputs.ndim))
     return smooth / smooth.std(dim=axes, keepdim=True).clamp(min=torch.finfo(smooth.dtype).tiny)
 

@@ -6,17 +6,10 @@ import torch
 from torch import nn
 
 from .isolation import channels_last, run
+from .passes import input_gradient
 from .rectifiers import guided_rectifiers, refuse_hidden_rectifiers
 from .registry import register
 from .targets import start_values
-
-
-def input_gradient(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, start: str) -> torch.Tensor:
-    """Return the gradient of the explained number with respect to each scan, shape of the scans."""
-    points = channels_last(model, inputs).detach().requires_grad_()
-    with torch.enable_grad():
-        explained = start_values(run(model, points), target, start).sum()
-        return torch.autograd.grad(explained, points)[0]
 
 
 @register(

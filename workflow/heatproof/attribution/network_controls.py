@@ -29,6 +29,8 @@ def untrained(
     inner_parameters: Mapping[str, object] | None = None,
     control_mean: torch.Tensor | None = None,
     zero_intensity: torch.Tensor | None = None,
+    background: torch.Tensor | None = None,
+    regions: torch.Tensor | None = None,
     seed: int,
     scan_keys: Sequence[object],
     batch_size: int,
@@ -43,7 +45,7 @@ def untrained(
         Method that explains the untrained network.
     inner_parameters : mapping, optional
         Its parameters.
-    control_mean, zero_intensity
+    control_mean, zero_intensity, background, regions
         Context of the inner method.
     seed, scan_keys, batch_size
         Handed on; `seed` also draws the weights.
@@ -59,7 +61,12 @@ def untrained(
         target,
         inner,
         inner_parameters,
-        {"control_mean": control_mean, "zero_intensity": zero_intensity},
+        {
+            "control_mean": control_mean,
+            "zero_intensity": zero_intensity,
+            "background": background,
+            "regions": regions,
+        },
         seed=seed,
         scan_keys=scan_keys,
         batch_size=batch_size,
@@ -83,6 +90,8 @@ def label_permuted(
     permuted: nn.Module,
     control_mean: torch.Tensor | None = None,
     zero_intensity: torch.Tensor | None = None,
+    background: torch.Tensor | None = None,
+    regions: torch.Tensor | None = None,
     seed: int,
     scan_keys: Sequence[object],
     batch_size: int,
@@ -99,7 +108,7 @@ def label_permuted(
         Its parameters.
     permuted : nn.Module
         The network trained on permuted labels.
-    control_mean, zero_intensity
+    control_mean, zero_intensity, background, regions
         Context of the inner method.
     seed, scan_keys, batch_size
         Handed on.
@@ -110,7 +119,12 @@ def label_permuted(
         target,
         inner,
         inner_parameters,
-        {"control_mean": control_mean, "zero_intensity": zero_intensity},
+        {
+            "control_mean": control_mean,
+            "zero_intensity": zero_intensity,
+            "background": background,
+            "regions": regions,
+        },
         seed=seed,
         scan_keys=scan_keys,
         batch_size=batch_size,

@@ -6,14 +6,13 @@ import torch
 from torch import nn
 
 from ..errors import ConfigError
-from .gradients import input_gradient
-from .isolation import channels_last, run
+from .baselines import baseline_scans
+from .batches import pairs
+from .isolation import channels_last
+from .passes import column, input_gradient, of_scans, scores
 from .registry import Attribution, choice, register
-from .smoothing import gaussian_smooth
-from .targets import start_values
 
 RULES = ("left", "right", "middle", "trapezoid")
-BASELINES = ("zero", "control_mean", "blurred")
 
 
 def path_points(n_steps: int, rule: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,50 +36,6 @@ def path_points(n_steps: int, rule: str) -> tuple[torch.Tensor, torch.Tensor]:
         return steps / (n_steps - 1), weights
     offset = {"left": 0.0, "middle": 0.5, "right": 1.0}[rule]
     return (steps + offset) / n_steps, weights
-
-
-def baseline_scans(
-    inputs: torch.Tensor,
-    baseline: str | torch.Tensor,
-    control_mean: torch.Tensor | None,
-    zero_intensity: torch.Tensor | None,
-    blur_sigma: float,
-) -> torch.Tensor:
-    """Return the baseline of each scan, shape of the scans.
-
-    Raises
-    ------
-    ConfigError
-        An unknown baseline, a control mean that was not passed, or an array on another grid.
-    """
-    if isinstance(baseline, str) and choice(baseline, BASELINES, "baseline") == "control_mean":
-        if control_mean is None:
-            raise ConfigError(
-                "The baseline control_mean needs the mean training scan of the controls.",
-                field="baseline",
-                remedy="Pass control_mean=, shape (C, *S).",
-            )
-        baseline = control_mean
-    if isinstance(baseline, torch.Tensor):
-        shape = tuple(inputs.shape[1:])
-        if tuple(baseline.shape) not in (shape, (1, *shape)):
-            raise ConfigError(
-                f"The baseline has shape {tuple(baseline.shape)}, a scan {shape}.",
-                field="baseline",
-                remedy="Bring the baseline onto the scans' grid.",
-            )
-        return baseline.detach().to(inputs).expand_as(inputs)
-    if baseline == "blurred":
-        return gaussian_smooth(inputs, blur_sigma)
-    if zero_intensity is None:
-        return torch.zeros_like(inputs)
-    if zero_intensity.shape != inputs.shape:
-        raise ConfigError(
-            f"The zero intensity has shape {tuple(zero_intensity.shape)}, the scans {tuple(inputs.shape)}.",
-            field="zero_intensity",
-            remedy="Pass one per scan, on the scans' grid.",
-        )
-    return zero_intensity.detach().to(inputs)
 
 
 @register(
@@ -141,29 +96,12 @@ def integrated_gradients(
     begin = channels_last(model, baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma))
     difference = channels_last(model, inputs) - begin
     mean_gradient = torch.zeros_like(difference)
-    pairs = torch.cartesian_prod(torch.arange(len(inputs)), torch.arange(n_steps))
-    for scans, steps in (chunk.unbind(1) for chunk in pairs.split(batch_size)):
-        column = (-1, *[1] * (inputs.ndim - 1))
-        points = begin[scans] + positions[steps].to(inputs).reshape(column) * difference[scans]
-        gradient = input_gradient(model, points, None if target is None else target[scans], start)
-        gradient *= weights[steps].to(inputs).reshape(column)
+    for scans, steps in pairs(len(inputs), n_steps, batch_size):
+        points = begin[scans] + column(positions[steps], inputs) * difference[scans]
+        gradient = input_gradient(model, points, of_scans(target, scans), start)
+        gradient *= column(weights[steps], inputs)
         mean_gradient.index_add_(0, scans.to(inputs.device), gradient)
     maps = mean_gradient.mul_(difference)
-    with torch.no_grad():
-        rise = [
-            start_values(run(model, ends), classes, start)
-            for points in (begin + difference, begin)
-            for ends, classes in split_with_target(points, target, batch_size)
-        ]
-    at_scan, at_baseline = torch.cat(rise).double().chunk(2)
-    return Attribution(maps, maps.double().flatten(1).sum(1) - (at_scan - at_baseline))
-
-
-def split_with_target(
-    points: torch.Tensor, target: torch.Tensor | None, batch_size: int
-) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
-    """Return consecutive batches of points, each with its class indices."""
-    parts = points.split(batch_size)
-    if target is None:
-        return [(part, None) for part in parts]
-    return list(zip(parts, target.split(batch_size), strict=True))
+    rise = scores(model, begin + difference, target, start, batch_size).double()
+    rise -= scores(model, begin, target, start, batch_size).double()
+    return Attribution(maps, maps.double().flatten(1).sum(1) - rise)

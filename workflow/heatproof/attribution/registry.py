@@ -19,11 +19,27 @@ from ..errors import ConfigError
 
 # Keyword arguments that are handed in by the caller of `attribute` or by the dispatcher and can therefore not
 # be written in a config: arrays, networks, seeds and the batch size.
-CONTEXT = ("seed", "scan_keys", "batch_size", "prior", "permuted", "control_mean", "zero_intensity")
+CONTEXT = (
+    "seed",
+    "scan_keys",
+    "batch_size",
+    "shared",
+    "prior",
+    "permuted",
+    "control_mean",
+    "zero_intensity",
+    "background",
+    "regions",
+)
 # Of these, what the caller has to prepare (the dispatcher supplies the others).
-PREPARED = ("prior", "permuted", "control_mean", "zero_intensity")
-# What a baseline needs, by its name.
-BASELINE_CONTEXT = {"control_mean": "control_mean", "zero": "zero_intensity"}
+PREPARED = ("prior", "permuted", "control_mean", "zero_intensity", "background", "regions")
+# Context that only one value of a parameter asks for.
+CONDITIONS = {
+    "control_mean": ("baseline", "control_mean"),
+    "zero_intensity": ("baseline", "zero"),
+    "background": ("baseline", "training"),
+    "regions": ("by", "region"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ class Method:
     function : callable
         ``function(model, inputs, target, **parameters)``.
     family : str
-        gradients, paths, activations, relevance, patterns or controls.
+        gradients, sampling, paths, rescale, activations, relevance, regions, perturbation, patterns or controls.
     cost : str
         Forward and backward passes per scan, in words.
     citation : str
@@ -169,13 +185,17 @@ def required_context(name: str, parameters: Mapping[str, object]) -> set[str]:
     -------
     set of str
         Any of ``prior`` (an array on the grid), ``permuted`` (a network trained on permuted labels),
-        ``control_mean`` (the mean training scan of the controls) and ``zero_intensity`` (what the intensity
-        zero became in each normalised scan).
+        ``control_mean`` (the mean training scan of the controls), ``zero_intensity`` (what the intensity zero
+        became in each normalised scan), ``background`` (some training scans) and ``regions`` (integer labels
+        on the grid).
     """
     method = lookup(name)
-    baseline = parameters.get("baseline", method.parameters.get("baseline"))
-    unused = {context for word, context in BASELINE_CONTEXT.items() if word != baseline}
-    needed = set(method.needs) - unused
+    unmet = {
+        context
+        for context, (parameter, value) in CONDITIONS.items()
+        if parameters.get(parameter, method.parameters.get(parameter)) != value
+    }
+    needed = set(method.needs) - unmet | set(method.required)
     if "inner" in parameters:
         inner_parameters = parameters.get("inner_parameters") or {}
         if isinstance(inner_parameters, Mapping):
