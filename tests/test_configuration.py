@@ -79,6 +79,7 @@ def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (set_at("methods.lrp.rule", "gama"), "methods.lrp.rule", ["alpha_beta"]),
         (set_at("methods.untrained.inner_parameters.bet", 1), "methods.untrained.inner_parameters.bet", ["beta"]),
         (set_at("models.wang_b.network", "wang_x"), "models.wang_b.network", ["densenet", "boehle"]),
+        (set_at("attribution.methods", ["lrp", "nope"]), "attribution.methods", ["'nope' is not configured"]),
         (set_at("models.wang_b.methods", ["lrp", "nope"]), "models.wang_b.methods", ["'nope' is not configured"]),
         (set_at("models.wang_b.training.epochs", 1.5), "models.wang_b.training.epochs", ["integer"]),
         (set_at("truths.areas.areas", None), "truths.areas", ["'areas' is missing"]),
@@ -108,6 +109,24 @@ def test_a_linear_model_is_explained_by_linear_methods_only(default: dict[str, A
     completed = study(configuration.complete(default))
     assert configuration.methods_of(completed, "svm") == ["svm_weights", "svm_pattern"]
     assert "svm_weights" not in configuration.methods_of(completed, "wang_b")
+
+
+def test_the_methods_that_run_are_one_key(default: dict[str, Any]) -> None:
+    study(default).setdefault("attribution", {})["methods"] = ["svm_pattern", "lrp", "edges"]
+    completed = study(configuration.complete(default))
+    assert configuration.methods_of(completed, "wang_b") == ["lrp", "edges"]
+    assert configuration.methods_of(completed, "svm") == ["svm_pattern"]
+    assert configuration.methods_of(completed, "wang_b_published") == ["lrp"]  # those of both lists
+    study(default)["attribution"]["methods"] = None
+    everything = study(configuration.complete(default))
+    assert set(configuration.methods_of(everything, "wang_b")) > {"lrp", "edges", "saliency"}
+
+
+def test_only_methods_that_begin_at_training_scans_need_a_background() -> None:
+    assert configuration.needs_background({"method": "expected_gradients", "baseline": "training"})
+    assert configuration.needs_background({"method": "untrained", "inner_parameters": {"baseline": "training"}})
+    assert not configuration.needs_background({"method": "expected_gradients", "baseline": "zero"})
+    assert not configuration.needs_background({"method": "lrp"})
 
 
 def leaves(schema: dict[str, Any], path: str) -> list[tuple[str, dict[str, Any], bool]]:

@@ -16,7 +16,7 @@ from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError
 from heatproof.files import read_table, sha256_of_array, write_table
 from heatproof.models import NetworkSpec, save_weights
-from heatproof.stages.attribute import AttributionJob, attribute
+from heatproof.stages.attribute import AttributionJob, attribute, background_scans
 from heatproof.training import ScanLoader
 from training.training_cohort import write_cohort
 
@@ -113,13 +113,20 @@ def test_the_explained_class_is_that_of_patients_the_label_or_the_prediction(run
         run.maps(entry={"method": "saliency", "target": "both"})
 
 
-@pytest.mark.parametrize(("part", "target", "is_used"), [("test", 0, False), ("validation", 0, False),
-                                                         ("train", 1, False), ("train", 0, True)])  # fmt: skip
-def test_the_mean_control_is_made_of_training_controls_only(tmp_path: Path, part: str, target: int, is_used: bool):
+MEAN = {**IG, "baseline": "control_mean"}
+EXPECTED = {"method": "expected_gradients", "baseline": "training", "n_samples": 20}
+CONTROLS = ("test", 0, False), ("validation", 0, False), ("train", 1, False), ("train", 0, True)
+EVERYBODY = ("test", 0, False), ("test", 1, False), ("validation", 1, False), ("train", 0, True), ("train", 1, True)
+
+
+@pytest.mark.parametrize(
+    ("entry", "part", "target", "is_used"),
+    [*((MEAN, *case) for case in CONTROLS), *((EXPECTED, *case) for case in EVERYBODY)],
+)
+def test_baselines_are_made_of_training_scans_only(tmp_path: Path, entry: dict, part: str, target: int, is_used: bool):
     run = Run.write(tmp_path)
-    entry = {**IG, "baseline": "control_mean"}
     test = run.part("test")
-    before = run.maps(entry=entry)
+    before = run.maps(entry=entry, n_background=99)
     participants = run.participants()
     marked = [name for name in run.part(part) if participants.loc[name, "target"] == target]
     with h5py.File(tmp_path / "cohort.h5", "r+") as file:
@@ -130,10 +137,24 @@ def test_the_mean_control_is_made_of_training_controls_only(tmp_path: Path, part
             file["scans"][index] = scan
             participants.loc[name, "image_sha256"] = sha256_of_array(scan)
     write_table(participants.reset_index(), tmp_path / "participants.tsv")
-    after = run.maps(entry=entry)
+    after = run.maps(entry=entry, n_background=99)
     untouched = [position for position, name in enumerate(test) if name not in marked]
     assert untouched
     assert np.array_equal(before["maps"][untouched], after["maps"][untouched]) != is_used
+
+
+def test_every_method_begins_at_the_same_few_training_scans():
+    train = [f"s{number}" for number in range(50)]
+    chosen = background_scans(JOB, train)
+    assert len(chosen) == 16 and set(chosen) < set(train)
+    assert chosen == background_scans(replace(JOB, method="other", seed=9), train)
+    assert chosen != background_scans(replace(JOB, fold=1), train)
+    assert background_scans(JOB, train[:3]) == train[:3]
+
+
+def test_regions_need_a_common_atlas(run: Run):
+    with pytest.raises(ConfigError, match="atlas"):
+        run.maps(entry={"method": "occlusion", "by": "region"})
 
 
 def test_the_baseline_zero_is_the_raw_intensity_zero_of_each_scan(run: Run):

@@ -56,17 +56,24 @@ def complete(config: Mapping[str, Any], source: str = "config") -> dict[str, Any
 
 
 def methods_of(study: Mapping[str, Any], model: str) -> list[str]:
-    """Return the ids of the methods that explain a model: those of its own list, or all that suit it."""
+    """Return the ids of the methods that explain a model: all that suit it, are run and are on its own list."""
     entry = study["models"][model]
     linear = entry["network"] in LINEAR_NETWORKS
-    suited = [name for name, method in study["methods"].items() if (method["method"] in LINEAR_METHODS) == linear]
-    chosen = entry.get("methods")
-    return suited if chosen is None else [name for name in suited if name in chosen]
+    names = [name for name, method in study["methods"].items() if (method["method"] in LINEAR_METHODS) == linear]
+    for chosen in (study["attribution"]["methods"], entry.get("methods")):
+        names = [name for name in names if chosen is None or name in chosen]
+    return names
 
 
 def needs_permuted(method: Mapping[str, Any]) -> bool:
     """Return whether a configured method explains a network that was trained on permuted labels."""
     return method["method"] == "label_permuted"
+
+
+def needs_background(method: Mapping[str, Any]) -> bool:
+    """Return whether a configured method, or the one inside a control, begins at training scans."""
+    inner = method.get("inner_parameters") or {}
+    return "training" in (method.get("baseline"), inner.get("baseline"))
 
 
 def schema_entries(file: str) -> dict[str, Any]:
@@ -218,15 +225,18 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
                 field=_dotted((*path, "truths", name)),
                 remedy="rename the truth.",
             )
-    for name, model in study["models"].items():
-        for method in model.get("methods") or ():
+    lists: dict[tuple[str, ...], Any] = {("attribution", "methods"): study["attribution"]["methods"]}
+    lists |= {("models", name, "methods"): model.get("methods") for name, model in study["models"].items()}
+    for where, listed in lists.items():
+        for method in listed or ():
             if method not in study["methods"]:
                 raise ConfigError(
                     f"the method '{method}' is not configured.",
                     file=source,
-                    field=_dotted((*path, "models", name, "methods")),
+                    field=_dotted((*path, *where)),
                     remedy=f"use ids of this study's methods: {', '.join(study['methods'])}.",
                 )
+    for name in study["models"]:
         if not methods_of(study, name):
             raise ConfigError(
                 "no method of the study suits this model.",

@@ -35,7 +35,7 @@ rule attribute:
             "fold": int(wildcards.fold),
             "seed": int(wildcards.seed),
             "study_seed": SEED,
-            **study_of(wildcards)["attribution"],
+            **attribution_of(wildcards),
         },
         code=source_digest("heatproof.stages.attribute"),
     script:

@@ -56,6 +56,15 @@ def method_of(wildcards):
     return study_of(wildcards)["methods"][wildcards.method]
 
 
+def attribution_of(wildcards):
+    """Return the attribution section less what this method's maps do not depend on."""
+    section = dict(study_of(wildcards)["attribution"])
+    del section["methods"]
+    if not configuration.needs_background(method_of(wildcards)):
+        del section["n_background"]
+    return section
+
+
 def metrics_of(wildcards, without):
     """Return the metrics section less what a rule does not read, so that it is not run again for it."""
     section = study_of(wildcards)["metrics"]

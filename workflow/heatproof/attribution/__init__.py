@@ -6,26 +6,43 @@ networks only.
 
 from __future__ import annotations
 
-from . import activations, controls, gradients, network_controls, paths, patterns, relevance
-from .dispatch import attribute, attribute_with_residual
+from . import (
+    activations,
+    controls,
+    expected,
+    gradients,
+    network_controls,
+    noisy_paths,
+    other_paths,
+    paths,
+    patterns,
+    relevance,
+    sampling,
+)
+from .dispatch import attribute, attribute_together, attribute_with_residual
 from .registry import METHODS, Attribution, Method, required_context
 from .relevance import relevance_by_layer
 from .tracing import separate_activations
 
 __all__ = [
-    "METHODS",
     "Attribution",
+    "METHODS",
     "Method",
     "activations",
     "attribute",
+    "attribute_together",
     "attribute_with_residual",
     "controls",
+    "expected",
     "gradients",
     "network_controls",
+    "noisy_paths",
+    "other_paths",
     "paths",
     "patterns",
     "relevance",
     "relevance_by_layer",
     "required_context",
+    "sampling",
     "separate_activations",
 ]

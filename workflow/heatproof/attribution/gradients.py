@@ -5,11 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .isolation import channels_last, run
-from .passes import input_gradient
-from .rectifiers import guided_rectifiers, refuse_hidden_rectifiers
 from .registry import register
-from .targets import start_values
+from .shared import Pass
 
 
 @register(
@@ -17,9 +14,15 @@ from .targets import start_values
     family="gradients",
     cost="1 forward, 1 backward",
     citation="Simonyan, Vedaldi and Zisserman 2014, arXiv 1312.6034",
+    shares=("input",),
 )
 def saliency(
-    model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, *, start: str = "logit"
+    model: nn.Module,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None,
+    *,
+    start: str = "logit",
+    shared: Pass | None = None,
 ) -> torch.Tensor:
     """Return the signed gradient of the explained number.
 
@@ -32,12 +35,14 @@ def saliency(
         See `heatproof.attribution.attribute`.
     start : {"logit", "probability"}
         What is differentiated.
+    shared : Pass, optional
+        A forward pass that other methods use too.
 
     Returns
     -------
     Tensor, shape (B, C, *S)
     """
-    return input_gradient(model, inputs, target, start)
+    return (shared or Pass(model, inputs, target, start)).gradient()
 
 
 @register(
@@ -45,9 +50,15 @@ def saliency(
     family="gradients",
     cost="1 forward, 1 backward",
     citation="Shrikumar, Greenside, Shcherbina and Kundaje 2016, arXiv 1605.01713",
+    shares=("input",),
 )
 def input_x_gradient(
-    model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, *, start: str = "logit"
+    model: nn.Module,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None,
+    *,
+    start: str = "logit",
+    shared: Pass | None = None,
 ) -> torch.Tensor:
     """Return the scan times the gradient of the explained number, shape (B, C, *S).
 
@@ -57,8 +68,10 @@ def input_x_gradient(
         See `heatproof.attribution.attribute`.
     start : {"logit", "probability"}
         What is differentiated.
+    shared : Pass, optional
+        A forward pass that other methods use too.
     """
-    return inputs * input_gradient(model, inputs, target, start)
+    return inputs * (shared or Pass(model, inputs, target, start)).gradient()
 
 
 @register(
@@ -66,9 +79,15 @@ def input_x_gradient(
     family="gradients",
     cost="1 forward, 1 backward",
     citation="Springenberg, Dosovitskiy, Brox and Riedmiller 2015, arXiv 1412.6806",
+    shares=("input", "rectifiers"),
 )
 def guided_backprop(
-    model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, *, start: str = "logit"
+    model: nn.Module,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None,
+    *,
+    start: str = "logit",
+    shared: Pass | None = None,
 ) -> torch.Tensor:
     """Return the gradient that passes a rectifier only where both its input and the gradient are positive.
 
@@ -78,6 +97,8 @@ def guided_backprop(
         See `heatproof.attribution.attribute`.
     start : {"logit", "probability"}
         What is differentiated.
+    shared : Pass, optional
+        A forward pass that other methods use too.
 
     Returns
     -------
@@ -89,8 +110,42 @@ def guided_backprop(
         The network has no `nn.ReLU`, calls one more than once, or rectifies by a function, which a rule for
         layers would silently miss.
     """
-    points = channels_last(model, inputs).detach().requires_grad_()
-    with torch.enable_grad(), guided_rectifiers(model):
-        explained = start_values(run(model, points), target, start).sum()
-    refuse_hidden_rectifiers(explained, model)
-    return torch.autograd.grad(explained, points)[0]
+    return (shared or Pass(model, inputs, target, start, rectifiers=True)).gradient("guided")
+
+
+@register(
+    "deconvolution",
+    family="gradients",
+    cost="1 forward, 1 backward",
+    citation="Zeiler and Fergus 2014, arXiv 1311.2901",
+    shares=("input", "rectifiers"),
+)
+def deconvolution(
+    model: nn.Module,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None,
+    *,
+    start: str = "logit",
+    shared: Pass | None = None,
+) -> torch.Tensor:
+    """Return the gradient that passes a rectifier wherever it is positive, active or not.
+
+    Parameters
+    ----------
+    model, inputs, target
+        See `heatproof.attribution.attribute`.
+    start : {"logit", "probability"}
+        What is differentiated.
+    shared : Pass, optional
+        A forward pass that other methods use too.
+
+    Returns
+    -------
+    Tensor, shape (B, C, *S)
+
+    Raises
+    ------
+    UnsupportedModelError
+        As `guided_backprop`.
+    """
+    return (shared or Pass(model, inputs, target, start, rectifiers=True)).gradient("deconvolution")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -157,7 +158,7 @@ def inner_maps(
         raise ConfigError(
             f"{inner!r} is a control itself.", field="inner", remedy=f"Choose one of: {', '.join(names)}."
         )
-    arguments: dict[str, object] = {**(inner_parameters or {}), **context}
+    arguments: dict[str, Any] = {**(inner_parameters or {}), **context}
     return attribute_with_residual(
         inner,
         model,

@@ -1,19 +1,21 @@
-"""Guided rectifiers: the backward pass of a ReLU that lets only positive gradients through."""
+"""Rectifiers whose backward pass follows another rule than the gradient's: guided, deconvolution."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import UnsupportedModelError
 
-# Names of the autograd functions of a rectification that went past the guided layers.
+# Names of the autograd functions of a rectification that went past the switched layers.
 HIDDEN = ("ReluBackward", "Clamp", "ThresholdBackward", "HardtanhBackward", "MaximumBackward")
-# Smooth or leaky relatives of a ReLU, for which no guided rule exists.
+# Smooth or leaky relatives of a ReLU, for which no such rule exists.
 OTHER = (
     "LeakyReluBackward",
     "PreluKernelBackward",
@@ -32,26 +34,42 @@ REMEDY = (
 )
 
 
-class GuidedRectifier(torch.autograd.Function):
-    """max(x, 0) whose gradient is passed on only where the gradient and x are both positive."""
+@dataclass
+class Switch:
+    """How rectifiers treat a gradient in the next backward pass.
+
+    Attributes
+    ----------
+    rule : {"gradient", "guided", "deconvolution"}
+        Pass it on where the rectifier was active; of that, the positive part; the positive part everywhere.
+    """
+
+    rule: str = "gradient"
+
+
+class SwitchedRectifier(torch.autograd.Function):
+    """max(x, 0) whose backward pass follows a switch, so that one forward pass serves several rules."""
 
     @staticmethod
-    def forward(context: torch.autograd.function.FunctionCtx, values: torch.Tensor) -> torch.Tensor:
+    def forward(context: Any, values: torch.Tensor, switch: Switch) -> torch.Tensor:
         """Return max(x, 0)."""
         rectified = values.clamp(min=0)
         context.save_for_backward(rectified)
+        context.switch = switch
         return rectified
 
     @staticmethod
-    def backward(context: torch.autograd.function.FunctionCtx, *gradients: torch.Tensor) -> torch.Tensor:
-        """Return the positive part of the gradient where the rectifier was active."""
-        (rectified,) = context.saved_tensors  # type: ignore[attr-defined]
-        return gradients[0].clamp(min=0) * (rectified > 0)
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Return the gradient of the input under the rule that is set now."""
+        (gradient,), (rectified,) = gradients, context.saved_tensors
+        if context.switch.rule != "gradient":
+            gradient = gradient.clamp(min=0)
+        return gradient if context.switch.rule == "deconvolution" else gradient * (rectified > 0), None
 
 
 @contextmanager
-def guided_rectifiers(model: nn.Module) -> Iterator[None]:
-    """Make every `nn.ReLU` of a private network guided for the forward passes inside the block.
+def switched_rectifiers(model: nn.Module, switch: Switch) -> Iterator[None]:
+    """Make every `nn.ReLU` of a private network follow a switch in the forward passes inside the block.
 
     Raises
     ------
@@ -61,21 +79,21 @@ def guided_rectifiers(model: nn.Module) -> Iterator[None]:
     layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.ReLU)}
     if not layers:
         raise UnsupportedModelError(
-            "The network has no nn.ReLU layer, so guided backpropagation is the plain gradient.",
+            "The network has no nn.ReLU layer, so a rule for rectifiers is the plain gradient.",
             field=type(model).__name__,
             remedy=f"Use saliency. If it rectifies by a function: {REMEDY}",
         )
     calls: Counter[str] = Counter()
 
-    def guided(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    def switched(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
         def forward(values: torch.Tensor) -> torch.Tensor:
             calls[name] += 1
-            return GuidedRectifier.apply(values)
+            return SwitchedRectifier.apply(values, switch)
 
         return forward
 
     for name, layer in layers.items():
-        layer.forward = guided(name)  # type: ignore[assignment]
+        layer.forward = switched(name)  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -89,7 +107,7 @@ def guided_rectifiers(model: nn.Module) -> Iterator[None]:
 
 
 def refuse_hidden_rectifiers(explained: torch.Tensor, model: nn.Module) -> None:
-    """Check that no rectification went past the guided layers, and that none is other than a ReLU.
+    """Check that no rectification went past the switched layers, and that none is other than a ReLU.
 
     The backward graph of the output shows every one, however it was written: ``torch.relu``, a tensor method,
     in place, or a clamp.
@@ -109,7 +127,7 @@ def refuse_hidden_rectifiers(explained: torch.Tensor, model: nn.Module) -> None:
             raise UnsupportedModelError(
                 f"The network rectifies by other than a ReLU ({function.name().split('Backward')[0]}).",
                 field=type(model).__name__,
-                remedy="Guided backpropagation is defined for ReLU only: use saliency or another method.",
+                remedy="Guided backpropagation and deconvolution are for ReLU only: use saliency or another method.",
             )
         if function.name().startswith(HIDDEN):
             raise UnsupportedModelError(

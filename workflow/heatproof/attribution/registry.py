@@ -75,6 +75,9 @@ class Method:
         Where the method was published.
     is_control : bool
         Whether the map is made without looking at the model, or without a trained one.
+    shares : tuple of str
+        What it takes from a forward pass that it can share (see `shared.Pass`): "input", the gradient of the
+        scans; "layer", output and gradient of its layer; "rectifiers", other rules for rectifiers.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Method:
     cost: str
     citation: str
     is_control: bool = False
+    shares: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -115,12 +119,12 @@ Function = TypeVar("Function", bound=Callable[..., torch.Tensor | Attribution])
 
 
 def register(
-    name: str, *, family: str, cost: str, citation: str, is_control: bool = False
+    name: str, *, family: str, cost: str, citation: str, is_control: bool = False, shares: tuple[str, ...] = ()
 ) -> Callable[[Function], Function]:
     """Return a decorator that enters a function into `METHODS`."""
 
     def enter(function: Function) -> Function:
-        METHODS[name] = Method(name, function, family, cost, citation, is_control)
+        METHODS[name] = Method(name, function, family, cost, citation, is_control, shares)
         return function
 
     return enter

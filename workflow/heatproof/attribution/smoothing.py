@@ -22,7 +22,7 @@ def gaussian_smooth(scans: torch.Tensor, sigma: float) -> torch.Tensor:
     """
     if sigma <= 0:
         return scans
-    radius = math.ceil(4 * sigma)
+    radius = int(4 * sigma + 0.5)  # as scipy truncates
     offsets = torch.arange(-radius, radius + 1, dtype=scans.dtype, device=scans.device)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = (kernel / kernel.sum())[None, None]

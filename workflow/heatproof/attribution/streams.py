@@ -30,7 +30,6 @@ def normal(like: torch.Tensor, seed: int, name: str, scan_keys: Sequence[object]
         Further keys: the number of the noisy copy.
     """
     maps = [
-        torch.randn(like.shape[1:], generator=stream(seed, name, key, *items), dtype=torch.float32)
-        for key in scan_keys
+        torch.randn(like.shape[1:], generator=stream(seed, name, key, *items), dtype=torch.float32) for key in scan_keys
     ]
     return torch.stack(maps).to(like)

@@ -11,7 +11,6 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from torch import nn
 
 from heatproof import attribution
 from heatproof.cohorts.store import Cohort
@@ -54,6 +53,10 @@ class AttributionJob:
         Most test scans of a fold.
     keep_memory : bool
         Keep freed memory in the process (see `heatproof.training.memory`).
+    n_background : int
+        Most training scans that a method begins at.
+    precision : str
+        Arithmetic of convolutions and dense layers (see `heatproof.attribution.attribute`).
     """
 
     model: str
@@ -67,6 +70,8 @@ class AttributionJob:
     batch_size: int = 16
     max_scans: int | None = None
     keep_memory: bool = True
+    n_background: int = 16
+    precision: str = "float32"
 
 
 def attribute(
@@ -119,7 +124,7 @@ def attribute(
         needs_zero = "zero_intensity" in attribution.required_context(job.entry["method"], parameters)
         for start in range(0, len(scan_ids), job.batch_size):
             chunk = scan_ids[start : start + job.batch_size]
-            own = {"zero_intensity": loader.zero_intensity(chunk)} if needs_zero else {}
+            own: dict[str, Any] = {"zero_intensity": loader.zero_intensity(chunk)} if needs_zero else {}
             result = attribution.attribute_with_residual(
                 job.entry["method"],
                 model,
@@ -128,6 +133,7 @@ def attribute(
                 seed=integer_seed(job.study_seed, "attribute", job.model, job.fold, job.seed, job.method),
                 batch_size=job.batch_size,
                 scan_keys=chunk,
+                precision=job.precision,
                 **parameters,
                 **context,
                 **own,
@@ -174,19 +180,34 @@ def prepared_context(
     parts: FoldParts,
     permuted: Path | None,
     device: torch.device,
-) -> dict[str, torch.Tensor | nn.Module]:
+) -> dict[str, Any]:
     """Return the arrays and networks that a method needs beside the model, made from training scans only."""
     needed = attribution.required_context(job.entry["method"], parameters)
-    context: dict[str, torch.Tensor | nn.Module] = {}
+    context: dict[str, Any] = {}
     if "prior" in needed:
         context["prior"] = torch.from_numpy(anatomical_prior(cohort.grid))
     if "control_mean" in needed:
         context["control_mean"] = control_mean(loader, parts.train, cohort)
+    if "background" in needed:
+        context["background"] = loader.batch(background_scans(job, parts.train))
+    if "regions" in needed:
+        if cohort.atlas is None:
+            raise ConfigError(
+                "the cohort has no common atlas.", field="by", remedy="use by: window, or a cohort with an atlas."
+            )
+        context["regions"] = torch.from_numpy(cohort.atlas.astype(np.int64))
     if "permuted" in needed:
         if permuted is None:
             raise ConfigError("no network with permuted labels was trained.", field="label_permuted")
         context["permuted"] = load_weights(permuted).module.to(device)
     return context
+
+
+def background_scans(job: AttributionJob, train: list[str]) -> list[str]:
+    """Return the training scans that methods begin at: the same of a fold for every method and seed."""
+    random = generator(job.study_seed, "attribute", "background", job.recipe, job.fold)
+    kept = random.permutation(len(train))[: job.n_background]
+    return [train[position] for position in sorted(kept)]
 
 
 def control_mean(loader: ScanLoader, train: list[str], cohort: Cohort) -> torch.Tensor:

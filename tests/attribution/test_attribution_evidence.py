@@ -1,0 +1,70 @@
+"""Every method against its slow oracle, its identities and an installed peer, over one to three axes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from attribution.evidence import deviation
+from attribution.evidence.catalogue import EVIDENCE
+from attribution.networks import scans
+from heatproof.attribution import METHODS, attribute
+
+AXES = (1, 2, 3)
+
+
+def test_every_method_has_evidence():
+    assert set(EVIDENCE) == set(METHODS)
+    for name, evidence in EVIDENCE.items():
+        assert evidence.oracle or evidence.identities, name
+
+
+@pytest.mark.parametrize("n_axes", AXES)
+@pytest.mark.parametrize("name", [name for name, evidence in EVIDENCE.items() if evidence.oracle])
+def test_equals_its_slow_oracle(name, n_axes):
+    evidence = EVIDENCE[name]
+    model, inputs, targets = evidence.model(n_axes), scans(n_axes, 2), (0, 1)
+    more = {**evidence.parameters, **evidence.context(n_axes)}
+    keys = ["sub-a", "sub-b"]
+    found = attribute(name, model, inputs, torch.tensor(targets), scan_keys=keys, seed=4, **more)
+    random = {"seed": 4} if "seed" in METHODS[name].context else {}
+    for scan, target, one, key in zip(inputs, targets, found, keys, strict=True):
+        own = {"scan_key": key, **random} if random else {}
+        expected = evidence.oracle(model, scan, target, **more, **own)
+        assert one.shape == expected.shape
+        assert deviation(one, expected) < evidence.oracle_tolerance
+
+
+@pytest.mark.parametrize("n_axes", AXES)
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [(name, number) for name, evidence in EVIDENCE.items() for number in range(len(evidence.identities))],
+)
+def test_identity_holds(name, number, n_axes):
+    identity = EVIDENCE[name].identities[number]
+    assert identity.error(n_axes) < identity.tolerance, identity.name
+
+
+@pytest.mark.parametrize("n_axes", AXES)
+@pytest.mark.parametrize("name", [name for name, evidence in EVIDENCE.items() if evidence.peer])
+def test_equals_its_peer(name, n_axes):
+    evidence = EVIDENCE[name]
+    peer = evidence.peer
+    if n_axes not in peer.axes or peer.relation == "none":
+        pytest.skip(peer.note)
+    model, inputs = evidence.model(n_axes), scans(n_axes, 2)
+    try:
+        expected = peer.call(model, inputs, 1)
+    except ImportError as error:
+        pytest.skip(f"{peer.library} is not installed: {error}")
+    found = attribute(name, model, inputs, 1, **peer.parameters)
+    if peer.relation == "proportional":
+        found, expected = unit_range(found), unit_range(expected.to(found))
+    assert deviation(found, expected.to(found)) < peer.tolerance
+
+
+def unit_range(maps: torch.Tensor) -> torch.Tensor:
+    """Return each map scaled to 0..1."""
+    flat = maps.flatten(1)
+    least, most = flat.min(1, keepdim=True).values, flat.max(1, keepdim=True).values
+    return ((flat - least) / (most - least).clamp(min=1e-12)).reshape(maps.shape)

@@ -1,0 +1,213 @@
+"""Check what is asked for, run it batch by batch, and let methods share forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..errors import ConfigError
+from .batches import default_batch_size, in_batches
+from .isolation import device_of, isolated
+from .registry import Attribution, Method, check_parameters, choice, lookup
+from .shared import Pass
+from .targets import class_indices
+from .tracing import last_convolution
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A method with its checked parameters and context.
+
+    Attributes
+    ----------
+    method : Method
+    arguments : mapping
+        The parameters that were given and the context it takes, but for what belongs to each scan.
+    zero_intensity : Tensor, shape (B, C, *S), or None
+        The one context that belongs to each scan.
+    """
+
+    method: Method
+    arguments: Mapping[str, object]
+    zero_intensity: torch.Tensor | None
+
+    def value(self, parameter: str) -> object:
+        """Return the value of a parameter."""
+        return self.arguments.get(parameter, self.method.parameters[parameter])
+
+
+def prepared(name: str, params: Mapping[str, object]) -> Request:
+    """Return a method with what it takes of some parameters and context; context of other methods is dropped.
+
+    Raises
+    ------
+    ConfigError
+        An unknown method or parameter, or a context array without which the method cannot work.
+    """
+    method = lookup(name)
+    check_parameters(method, params)
+    for needed in method.required:
+        if params.get(needed) is None:
+            raise ConfigError(
+                f"The method {method.name!r} needs {needed}.",
+                field=f"{method.name}.{needed}",
+                remedy=f"Pass {needed}=...",
+            )
+    names = {*method.parameters, *method.needs}
+    arguments = {key: value for key, value in params.items() if key in names}
+    zeros = arguments.pop("zero_intensity", None)
+    return Request(method, arguments, zeros if isinstance(zeros, torch.Tensor) else None)
+
+
+class Batches:
+    """Some scans of one network, explained batch by batch.
+
+    Parameters
+    ----------
+    model, inputs, target, seed, batch_size, scan_keys, precision
+        See `attribute`.
+
+    Raises
+    ------
+    ConfigError
+        Inputs, targets, keys, batch size or precision that cannot be right.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: torch.Tensor,
+        target: torch.Tensor | int | None,
+        seed: int,
+        batch_size: int | None,
+        scan_keys: Sequence[object] | None,
+        precision: str,
+    ) -> None:
+        check_inputs(inputs)
+        self.inputs, self.seed, self.device = inputs, seed, device_of(model)
+        self.precision = choice(precision, PRECISIONS, "precision")
+        self.keys = list(range(len(inputs))) if scan_keys is None else list(scan_keys)
+        if len(self.keys) != len(inputs):
+            raise ConfigError(
+                f"There are {len(inputs)} scans but {len(self.keys)} scan keys.",
+                field="scan_keys",
+                remedy="Pass one per scan.",
+            )
+        self.target = class_indices(target, len(inputs), self.device)
+        default = default_batch_size(inputs, self.device)
+        self.size = default if batch_size is None else checked_batch_size(batch_size)
+        self.model = model
+
+    def run(self, requests: Sequence[Request]) -> list[Attribution]:
+        """Return the maps of each method, in order."""
+        # a method may change its private network, so each has its own; those that share a pass share one
+        common = isolated(self.model)
+        twins = [common if request.method.shares else isolated(self.model) for request in requests]
+
+        def run(part: slice, size: int) -> list[Attribution]:
+            return self.part(requests, twins, part, size)
+
+        parts = list(in_batches(len(self.inputs), self.size, run))
+        return [
+            Attribution(torch.cat([each.maps for each in maps]), torch.cat([each.residual for each in maps]))
+            for maps in zip(*parts, strict=True)
+        ]
+
+    def part(
+        self, requests: Sequence[Request], twins: Sequence[nn.Module], part: slice, size: int
+    ) -> list[Attribution]:
+        """Return the maps of one batch by each method."""
+        scans = self.inputs[part].detach().to(self.device)
+        target = None if self.target is None else self.target[part]
+        supplied: dict[str, object] = {"seed": self.seed, "scan_keys": self.keys[part], "batch_size": size}
+        results = []
+        with arithmetic(self.precision, self.device):
+            passes = shared_passes(requests, twins, scans, target)
+            for position, (request, twin) in enumerate(zip(requests, twins, strict=True)):
+                extra = {name: value for name, value in supplied.items() if name in request.method.context}
+                if request.zero_intensity is not None:
+                    extra["zero_intensity"] = request.zero_intensity[part]
+                if position in passes:
+                    extra["shared"] = passes[position]
+                result = request.method.function(twin, scans, target, **request.arguments, **extra)
+                results.append(finished(result, self.inputs))
+        return results
+
+
+def shared_passes(
+    requests: Sequence[Request], twins: Sequence[nn.Module], scans: torch.Tensor, target: torch.Tensor | None
+) -> dict[int, Pass]:
+    """Return the forward pass that each method shares with another one, by the method's position."""
+    groups: dict[str, list[int]] = {}
+    for position, request in enumerate(requests):
+        if request.method.shares:
+            groups.setdefault(str(request.value("start")), []).append(position)
+    passes: dict[int, Pass] = {}
+    for start, positions in groups.items():
+        if len(positions) < 2:
+            continue
+        members = [requests[position] for position in positions]
+        wanted = {word for member in members for word in member.method.shares}
+        layers = {member.value("layer") for member in members if "layer" in member.method.shares}
+        model = twins[positions[0]]
+        one = Pass(
+            model,
+            scans,
+            target,
+            start,
+            layers=sorted({str(layer or last_convolution(model)) for layer in layers}),
+            to_input="input" in wanted,
+            rectifiers="rectifiers" in wanted,
+            several=True,
+        )
+        passes |= dict.fromkeys(positions, one)
+    return passes
+
+
+@contextmanager
+def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """Run the convolutions and dense layers inside the block in a precision."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        yield
+
+
+def check_inputs(inputs: torch.Tensor) -> None:
+    """Check that inputs are a non-empty batch of finite scans.
+
+    Raises
+    ------
+    ConfigError
+        They are not.
+    """
+    if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point() or not 3 <= inputs.ndim <= 5:
+        shape = tuple(inputs.shape) if isinstance(inputs, torch.Tensor) else type(inputs).__name__
+        raise ConfigError(
+            f"Inputs are {shape}.",
+            field="inputs",
+            remedy="Pass a floating-point tensor (batch, channel, one to three space axes).",
+        )
+    if not len(inputs):
+        raise ConfigError("There are no scans to explain.", field="inputs", remedy="Pass at least one scan.")
+    if not bool(torch.isfinite(inputs).all()):
+        raise ConfigError("A scan holds NaN or infinite values.", field="inputs", remedy="Repair or exclude the scan.")
+
+
+def checked_batch_size(batch_size: int) -> int:
+    """Return a batch size of at least one, or raise a ConfigError."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"{batch_size!r} is no batch size.", field="batch_size", remedy="Use 1 or more, or None.")
+    return batch_size
+
+
+def finished(result: torch.Tensor | Attribution, like: torch.Tensor) -> Attribution:
+    """Return detached maps in plain memory order and the scans' type, with a NaN residual where there is none."""
+    if not isinstance(result, Attribution):
+        result = Attribution(result, torch.full((len(result),), torch.nan))
+    maps = result.maps.detach().to(like).contiguous()
+    return Attribution(maps, result.residual.detach().to(like.device, torch.float64))
