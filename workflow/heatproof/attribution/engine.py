@@ -172,8 +172,8 @@ def shared_passes(
 
 @contextmanager
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """Run the convolutions and dense layers inside the block in a precision."""
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    """Run the convolutions and dense layers inside the block in a precision, with gradients also in a `no_grad`."""
+    with torch.enable_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         yield
 
 

@@ -73,7 +73,7 @@ class Convolution:
     """A convolution with any stride, padding, dilation and groups, over one to three axes."""
 
     def __init__(self, layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
-        self.weight, self.bias = layer.weight, layer.bias
+        self.weight, self.bias = fast_order(layer.weight), layer.bias
         self.n_axes = layer.weight.ndim - 2
         self.stride, self.dilation, self.groups = layer.stride, layer.dilation, layer.groups
         # (before, after) per axis from the last to the first, as functional.pad wants it
@@ -131,15 +131,16 @@ class Average:
 
     def __init__(self, pool: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self.pool = pool
-        self.weight = torch.ones(())
+        self.weight = torch.ones((), dtype=torch.float64)  # a number: the outputs keep their type
 
     def apply(self, values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the averages."""
-        return self.pool(values)
+        """Return the averages times the weight."""
+        outputs = self.pool(values)
+        return outputs if weight is self.weight else outputs * weight
 
     def transpose(self, outputs: torch.Tensor, weight: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """Return each average's value at its inputs, times their weight."""
-        return pulled_back(self.pool, outputs, like)
+        return pulled_back(self.pool, outputs if weight is self.weight else outputs * weight, like)
 
     def spread_bias(self, bias: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         """Return the bias; a pooling has none."""
@@ -152,15 +153,16 @@ class Sum:
     bias: torch.Tensor | None = None
 
     def __init__(self) -> None:
-        self.weight = torch.ones(())
+        self.weight = torch.ones((), dtype=torch.float64)
 
     def apply(self, values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the sum over the first axis."""
-        return values.sum(0)
+        """Return the sum over the first axis, times the weight."""
+        outputs = values.sum(0)
+        return outputs if weight is self.weight else outputs * weight
 
     def transpose(self, outputs: torch.Tensor, weight: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Return the outputs once for each summand."""
-        return outputs.expand_as(like)
+        """Return the outputs once for each summand, times the weight."""
+        return (outputs if weight is self.weight else outputs * weight).expand_as(like)
 
     def spread_bias(self, bias: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         """Return the bias; a sum has none."""

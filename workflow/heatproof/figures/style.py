@@ -75,6 +75,7 @@ WHOLE = {
     "input_magnitude": "|Input|",
     "meta_analysis": "Meta-analysis",
     "svm_weights": "SVM weights",
+    "gradcam_plus_plus": "Grad-CAM++",
     "svm_pattern": "SVM pattern (Haufe)",
 }
 

@@ -14,7 +14,7 @@ from ..linear_maps import Convolution, Dense
 from ..tracing import traced
 from .layers import Layer, Linear, Normalisation, PassThrough, Reshape
 from .resolve import is_plain_value, is_reshape, node_layer, refusal
-from .rules import Rule
+from .settings import WEIGHTED, Plan, Settings
 
 Recorder = Callable[[str, torch.Tensor], None]
 
@@ -27,33 +27,66 @@ class Network:
     ----------
     model : nn.Module
         A private network in evaluation mode (see `isolation`).
-    batch_norm : {"fold", "identity"}
-        Fold batch normalisations into the convolution before them, or pass relevance through them unchanged.
-    absorb_bias : bool
-        Whether biases take their share of relevance.
+    settings : Settings
+        Whether batch normalisations are folded into the convolution before them, biases take their share of
+        relevance, and which rule each layer has.
+
+    Attributes
+    ----------
+    first : set of fx.Node
+        The convolutions and dense layers that no other one comes before.
     """
 
     model: nn.Module
-    batch_norm: str
-    absorb_bias: bool
+    settings: Settings
+    plan: Plan = field(init=False)
     graph: fx.Graph = field(init=False)
     layers: dict[fx.Node, Layer] = field(init=False, default_factory=dict)
+    first: set[fx.Node] = field(init=False)
     scan: fx.Node = field(init=False)
 
     def __post_init__(self) -> None:
+        self.plan = self.settings.plan()
         self.graph = traced(self.model)
         inputs = [node for node in self.graph.nodes if node.op == "placeholder"]
         if len(inputs) != 1:
             raise refusal(f"The network takes {len(inputs)} inputs.", type(self.model).__name__, "It must take one.")
         (self.scan,) = inputs
+        folds = self.settings.batch_norm == "fold"
+        pass_on = not (folds and self.settings.absorbs and "normalisation" in self.plan.rules)
         for node in self.graph.nodes:
             if node.op in ("placeholder", "output") or is_plain_value(node):
                 continue
             if node.op == "get_attr":
                 raise refusal("The network computes with a tensor that is not an input.", str(node.target))
             if not is_reshape(node):
-                identity = self.batch_norm == "identity" or not self.absorb_bias
-                self.layers[node] = self.simplified(node, node_layer(self.model, node, identity))
+                self.layers[node] = self.simplified(node, node_layer(self.model, node, pass_on))
+        self.first = self.first_layers()
+
+    def first_layers(self) -> set[fx.Node]:
+        """Return the convolutions and dense layers that no other one comes before.
+
+        Raises
+        ------
+        UnsupportedModelError
+            The plan has a rule for such layers and none of them takes it.
+        """
+        behind: set[fx.Node] = set()
+        first: set[fx.Node] = set()
+        for node in self.graph.nodes:
+            is_weighted = node in self.layers and self.layers[node].kind in WEIGHTED
+            if any(source in behind for source in node.all_input_nodes):
+                behind.add(node)
+            elif is_weighted:
+                first.add(node)
+                behind.add(node)
+        if self.plan.at_input and not any(self.layers[node].kind in self.plan.at_input for node in first):
+            raise refusal(
+                f"No {' or '.join(self.plan.at_input)} layer reads the scan, to take the rule of the input.",
+                type(self.model).__name__,
+                "Use rule: z_box, flat or w_squared, or a composite without a rule for the input.",
+            )
+        return first
 
     def simplified(self, node: fx.Node, layer: Layer) -> Layer:
         """Fold a batch normalisation into what it follows; rectify in place where nobody else looks."""
@@ -62,7 +95,7 @@ class Network:
         if before is None or len(source.users) != 1:
             return layer
         follows_map = isinstance(before, Linear) and isinstance(before.linear, (Convolution, Dense))
-        if isinstance(layer, Normalisation) and self.batch_norm == "fold" and follows_map:
+        if isinstance(layer, Normalisation) and self.settings.batch_norm == "fold" and follows_map:
             assert isinstance(before, Linear)
             self.layers[source] = before.folded(layer.scaling)
             return Folded()
@@ -113,9 +146,7 @@ class Network:
             raise refusal("The network returns more than one tensor.", type(self.model).__name__, "Return the logits.")
         return value
 
-    def backward(
-        self, relevance: torch.Tensor, kept: dict[fx.Node, Any], rule: Rule, record: Recorder | None
-    ) -> torch.Tensor:
+    def backward(self, relevance: torch.Tensor, kept: dict[fx.Node, Any], record: Recorder | None) -> torch.Tensor:
         """Return the relevance of the scans, given that of the output; frees what was kept on its way."""
         output = next(node for node in self.graph.nodes if node.op == "output")
         arriving: dict[fx.Node, torch.Tensor] = {output.all_input_nodes[0]: relevance}
@@ -130,6 +161,7 @@ class Network:
             if layer is None:
                 parts, sources = [relevance.reshape(saved)], node.all_input_nodes[:1]
             else:
+                rule = self.plan.rule(layer.kind, node in self.first)
                 parts, sources = layer.backward(relevance, saved, rule), self.sources(node)
             for source, part in zip(sources, parts, strict=True):
                 arriving[source] = part if source not in arriving else arriving[source] + part

@@ -9,20 +9,30 @@ import torch
 
 from ...errors import UnsupportedModelError
 from ..linear_maps import Convolution, Dense, Scaling, Sum
-from .rules import LinearMap, Rule
+from .contributions import LinearMap
+from .rules import Rule
 
 Saved = object
 
 
 class Layer(Protocol):
-    """One step of the network."""
+    """One step of the network.
 
+    Attributes
+    ----------
+    kind : str or None
+        Which of the plan's rules it takes (see `settings.KINDS`); None for a layer that needs none.
+    makes_new_tensor : bool
+        Whether nobody else holds its output, so that it may be overwritten.
+    """
+
+    kind: str | None
     makes_new_tensor: bool
 
     def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, Saved]:
         """Return the output and what `backward` will need."""
 
-    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule) -> list[torch.Tensor]:
+    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule | None) -> list[torch.Tensor]:
         """Return the relevance of each input."""
 
 
@@ -33,6 +43,9 @@ class Linear:
 
     def __init__(self, linear: LinearMap) -> None:
         self.linear = linear
+        self.kind: str | None = "convolution" if isinstance(linear, Convolution) else "merging"
+        if isinstance(linear, Dense):
+            self.kind = "dense"
 
     def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, Saved]:
         """Return the outputs with bias; the inputs are kept."""
@@ -41,9 +54,9 @@ class Linear:
             outputs += self.linear.spread_bias(self.linear.bias, outputs)
         return outputs, values[0]
 
-    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule) -> list[torch.Tensor]:
+    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule | None) -> list[torch.Tensor]:
         """Return the relevance of the inputs."""
-        assert isinstance(saved, torch.Tensor)
+        assert isinstance(saved, torch.Tensor) and rule is not None
         return [rule.split(self.linear, saved, relevance)]
 
     def folded(self, normalisation: Scaling) -> Linear:
@@ -55,6 +68,7 @@ class Linear:
 class PassThrough:
     """An activation, a dropout or an identity: each output hands all its relevance to its one input."""
 
+    kind: str | None = None
     makes_new_tensor = False
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -64,7 +78,7 @@ class PassThrough:
         """Return the function of the input."""
         return self.function(values[0]), None
 
-    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule) -> list[torch.Tensor]:
+    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule | None) -> list[torch.Tensor]:
         """Return the relevance as it is."""
         return [relevance]
 
@@ -72,6 +86,7 @@ class PassThrough:
 class Reshape:
     """A change of shape."""
 
+    kind: str | None = None
     makes_new_tensor = False
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -81,7 +96,7 @@ class Reshape:
         """Return the reshaped input; its shape is kept."""
         return self.function(values[0].contiguous()), values[0].shape
 
-    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule) -> list[torch.Tensor]:
+    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule | None) -> list[torch.Tensor]:
         """Return the relevance in the shape of the input."""
         assert isinstance(saved, torch.Size)
         return [relevance.reshape(saved)]
@@ -90,10 +105,11 @@ class Reshape:
 class Normalisation:
     """A batch normalisation that follows no convolution: a scaling per channel.
 
-    Where biases are ignored, or the published treatment is asked for, it has one input per output and passes
-    relevance on as it is. Where biases absorb relevance, the shift takes its share.
+    Where biases are ignored, the published treatment is asked for, or the plan has no rule for it, it has one
+    input per output and passes relevance on as it is. Where biases absorb relevance, the shift takes its share.
     """
 
+    kind: str | None = "normalisation"
     makes_new_tensor = True
 
     def __init__(self, scaling: Scaling, is_identity: bool) -> None:
@@ -106,14 +122,18 @@ class Normalisation:
         outputs += self.scaling.spread_bias(self.scaling.bias, outputs)
         return outputs, None if self.is_identity else values[0]
 
-    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule) -> list[torch.Tensor]:
+    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule | None) -> list[torch.Tensor]:
         """Return the relevance of the input."""
-        return [rule.split(self.scaling, saved, relevance) if isinstance(saved, torch.Tensor) else relevance]
+        if not isinstance(saved, torch.Tensor):
+            return [relevance]
+        assert rule is not None
+        return [rule.split(self.scaling, saved, relevance)]
 
 
 class MaxPool:
     """A maximum over windows: the winner takes all."""
 
+    kind: str | None = None
     makes_new_tensor = True
 
     def __init__(self, pool: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]) -> None:
@@ -124,18 +144,24 @@ class MaxPool:
         outputs, winners = self.pool(values[0])
         return outputs, (winners, values[0].shape)
 
-    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule) -> list[torch.Tensor]:
+    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule | None) -> list[torch.Tensor]:
         """Return the relevance at the winners; one that wins several windows receives from each."""
         assert isinstance(saved, tuple)
         winners, shape = saved
-        spread = relevance.new_zeros(shape)
-        spread.flatten(2).scatter_add_(2, winners.flatten(2), relevance.flatten(2))
-        return [spread]
+        positions, parts = winners.flatten(2), relevance.flatten(2)
+        if winners.stride(1) != 1:
+            spread = relevance.new_zeros(*shape[:2], shape[2:].numel())
+            return [spread.scatter_add_(2, positions, parts).reshape(shape)]
+        # channels last, and so the result
+        spread = relevance.new_zeros(shape[0], shape[2:].numel(), shape[1])
+        spread.scatter_add_(1, positions.transpose(1, 2), parts.transpose(1, 2))
+        return [spread.transpose(1, 2).reshape(shape)]
 
 
 class Addition:
     """A sum of two branches, as at the end of a residual block: each receives its share under the rule."""
 
+    kind: str | None = "merging"
     makes_new_tensor = True
 
     def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, Saved]:
@@ -148,15 +174,16 @@ class Addition:
             )
         return values[0] + values[1], values
 
-    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule) -> list[torch.Tensor]:
+    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule | None) -> list[torch.Tensor]:
         """Return the relevance of each summand."""
-        assert isinstance(saved, tuple)
+        assert isinstance(saved, tuple) and rule is not None
         return list(rule.split(Sum(), torch.stack(saved), relevance))
 
 
 class Concatenation:
     """Branches side by side: each receives the relevance of its part."""
 
+    kind: str | None = None
     makes_new_tensor = True
 
     def __init__(self, axis: int) -> None:
@@ -166,7 +193,7 @@ class Concatenation:
         """Return the joined branches; their sizes are kept."""
         return torch.cat(values, self.axis), [branch.shape[self.axis] for branch in values]
 
-    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule) -> list[torch.Tensor]:
+    def backward(self, relevance: torch.Tensor, saved: Saved, rule: Rule | None) -> list[torch.Tensor]:
         """Return the part of each branch."""
         assert isinstance(saved, list)
         return list(relevance.split(saved, self.axis))

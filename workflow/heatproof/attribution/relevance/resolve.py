@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -27,13 +27,29 @@ ADDITIONS = (operator.add, operator.iadd, torch.add)
 RECTIFIERS = (torch.relu, torch.relu_, functional.relu, functional.relu_)
 DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
 FUNCTION_RESHAPES = (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze)
+FUNCTION_AVERAGES = (
+    functional.avg_pool1d,
+    functional.avg_pool2d,
+    functional.avg_pool3d,
+    functional.adaptive_avg_pool1d,
+    functional.adaptive_avg_pool2d,
+    functional.adaptive_avg_pool3d,
+)
+FUNCTION_MAXIMA = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
+# What turns logits into probabilities; at the end of a network it is asked to leave.
+PROBABILITIES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid, nn.LogSigmoid)
+PROBABILITY_NAMES = ("softmax", "log_softmax", "sigmoid", "logsigmoid", "expit")
 METHOD_RESHAPES = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous")
 SHAPE_METHODS = ("size", "dim", "numel")
 
 REMEDY = (
     "Layers with a rule: Conv1d-3d, Linear, MaxPool, AvgPool and their adaptive forms, BatchNorm, ReLU and "
-    "its leaky kin, Dropout, Flatten, Identity, addition of two branches, concatenation. Build the network "
-    "from these as modules, or use integrated_gradients."
+    "its leaky kin, Dropout, Flatten, Identity, the mean over space, addition of two branches, concatenation. "
+    "Build the network from these as modules, or use integrated_gradients."
+)
+RETURN_LOGITS = (
+    "Let the network return the logits: without its last layer relevance can pass, and start: probability "
+    "explains the softmax of the logits. Or use integrated_gradients."
 )
 
 
@@ -102,22 +118,32 @@ def node_layer(model: nn.Module, node: fx.Node, normalisation_is_identity: bool)
     UnsupportedModelError
         There is no rule for it.
     """
+    is_last = all(user.op == "output" for user in node.users)
     if node.op == "call_module":
         name = str(node.target)
-        return module_layer(model.get_submodule(name), name, normalisation_is_identity)
+        layer = model.get_submodule(name)
+        if is_last and isinstance(layer, PROBABILITIES):
+            raise refusal(f"The network ends in a {type(layer).__name__}.", name, RETURN_LOGITS)
+        return module_layer(layer, name, normalisation_is_identity)
     name = getattr(node.target, "__name__", str(node.target))
-    if node.op == "call_function":
-        found = function_layer(node)
-    else:
-        found = PassThrough(torch.relu) if node.target in ("relu", "relu_") else None
+    if is_last and name in PROBABILITY_NAMES:
+        raise refusal(f"The network ends in a {name}.", node.name, RETURN_LOGITS)
+    found = function_layer(node) if node.op == "call_function" else method_layer(node)
     if found is None:
         raise refusal(f"There is no relevance rule for the operation {name}.", node.name)
     return found
 
 
+def method_layer(node: fx.Node) -> Layer | None:
+    """Return what stands for a call of a tensor's method, or None."""
+    if node.target == "mean":
+        return space_mean(node)
+    return PassThrough(torch.relu) if node.target in ("relu", "relu_") else None
+
+
 def function_layer(node: fx.Node) -> Layer | None:
     """Return what stands for a function call, or None."""
-    target: Callable[..., object] = node.target  # type: ignore[assignment]
+    target: Any = node.target
     if target in ADDITIONS:
         plain = len(node.args) == 2 and all(isinstance(each, fx.Node) for each in node.args) and not node.kwargs
         return Addition() if plain else None
@@ -128,7 +154,35 @@ def function_layer(node: fx.Node) -> Layer | None:
         return PassThrough(torch.relu)
     if target in DROPOUTS:
         return PassThrough(lambda values: values)
+    if target is torch.mean:
+        return space_mean(node)
+    rest, keywords = node.args[1:], dict(node.kwargs)
+    if len(node.all_input_nodes) > 1 or not node.args:
+        return None  # an argument that another node computes
+    if target in FUNCTION_AVERAGES:
+        return Linear(Average(lambda values: target(values, *rest, **keywords)))
+    if target in FUNCTION_MAXIMA:
+        keywords["return_indices"] = True
+        return MaxPool(lambda values: target(values, *rest, **keywords))
     return None
+
+
+def space_mean(node: fx.Node) -> Layer | None:
+    """Return what stands for a mean over some axes, as a function or a method; None where it is no plain call."""
+    options = dict(zip(("dim", "keepdim"), node.args[1:], strict=False)) | dict(node.kwargs)
+    if len(node.all_input_nodes) > 1 or not node.args or set(options) - {"dim", "keepdim"}:
+        return None
+    dim, keep = options.get("dim"), bool(options.get("keepdim", False))
+    axes = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        if any(not isinstance(axis, int) or axis % values.ndim == 0 for axis in axes):
+            raise refusal(
+                f"A mean over the axes {dim} joins the scans of a batch.", node.name, "Name the axes of space."
+            )
+        return values.mean(axes, keep)
+
+    return Linear(Average(mean))
 
 
 def is_reshape(node: fx.Node) -> bool:

@@ -1,4 +1,4 @@
-"""The rules of layer-wise relevance propagation for a linear map.
+"""The rules of layer-wise relevance propagation that share relevance out by what each input contributes.
 
 A rule splits the relevance R_j of each output z_j = sum_i x_i w_ij (+ b_j) among the inputs by their share in
 it. Everything is written for an abstract linear map, so one rule serves dense layers, convolutions of any
@@ -12,50 +12,11 @@ from typing import Protocol
 
 import torch
 
-from ...errors import ConfigError
-from ..registry import choice
-
-NAMES = ("epsilon", "zplus", "alpha_beta")
-BIASES = ("ignore", "absorb")
+from .contributions import LinearMap, add_bias, branch_sum, divided, least_divisor, pairs_by_sign
 
 
-class LinearMap(Protocol):
-    """A map that is linear in its input and in its weight (maps without one hold the weight 1)."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-
-    def apply(self, values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the outputs for some inputs, without bias."""
-
-    def transpose(self, outputs: torch.Tensor, weight: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Return the transposed map of some outputs, in the shape of the inputs `like`."""
-
-    def spread_bias(self, bias: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        """Return a bias so that it broadcasts against the outputs."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A propagation rule with its parameters.
-
-    Attributes
-    ----------
-    name : {"epsilon", "alpha_beta"}
-        z+ is alpha-beta with beta = 0.
-    alpha, beta : float
-        Weights of the positive and the negative shares, alpha - beta = 1.
-    epsilon : float
-        Added to the denominator of the epsilon rule, away from zero.
-    absorb_bias : bool
-        Whether the bias takes its share of the relevance (which then is lost to the input) or none.
-    """
-
-    name: str
-    alpha: float
-    beta: float
-    epsilon: float
-    absorb_bias: bool
+class Rule(Protocol):
+    """How the relevance of the outputs of a linear map is split among its inputs."""
 
     def split(self, linear: LinearMap, values: torch.Tensor, relevance: torch.Tensor) -> torch.Tensor:
         """Return the relevance of the inputs of a linear map.
@@ -72,116 +33,152 @@ class Rule:
         -------
         Tensor, shape (B, C, *S)
         """
-        bias = linear.bias if self.absorb_bias else None
-        if self.name == "epsilon":
-            return epsilon_split(linear, values, relevance, bias, self.epsilon)
-        return alpha_beta_split(linear, values, relevance, bias, self.alpha, self.beta)
 
 
-def make_rule(name: str, alpha: float | None, beta: float | None, epsilon: float, bias: str) -> Rule:
-    """Return a checked rule.
+@dataclass(frozen=True)
+class Epsilon:
+    """R_i = sum_j z_ij / (z_j + epsilon sign z_j) R_j (Bach et al. 2015, eq. 58).
 
-    Raises
-    ------
-    ConfigError
-        An unknown rule, alpha - beta other than 1, a negative beta or epsilon.
+    Attributes
+    ----------
+    epsilon : float
+        Added to the denominator, away from zero; takes the share epsilon / (|z_j| + epsilon) of the relevance.
+    is_relative : bool
+        Whether epsilon is in units of the layer's outputs (the root of their mean square, scan by scan) or of
+        the numbers in the network.
+    absorb_bias : bool
+        Whether the bias takes its share of the relevance (which then is lost to the input) or none.
     """
-    choice(name, NAMES, "lrp.rule")
-    absorb = choice(bias, BIASES, "lrp.bias") == "absorb"
-    if not epsilon >= 0:
-        raise ConfigError(f"epsilon is {epsilon}.", field="lrp.epsilon", remedy="Use 0 or more.")
-    if name == "epsilon":
-        return Rule("epsilon", 1.0, 0.0, float(epsilon), absorb)
-    if name == "zplus":
-        return Rule("alpha_beta", 1.0, 0.0, 0.0, absorb)
-    if beta is None:
-        beta = 0.5 if alpha is None else alpha - 1
-    alpha = 1 + beta if alpha is None else alpha
-    if beta < 0 or abs(alpha - beta - 1) > 1e-6:
-        raise ConfigError(
-            f"alpha {alpha} and beta {beta} do not conserve relevance.",
-            field="lrp.beta",
-            remedy="Use beta >= 0 and alpha = 1 + beta, or give only one of them.",
-        )
-    return Rule("alpha_beta", float(alpha), float(beta), 0.0, absorb)
+
+    epsilon: float
+    is_relative: bool
+    absorb_bias: bool
+
+    def split(self, linear: LinearMap, values: torch.Tensor, relevance: torch.Tensor) -> torch.Tensor:
+        """Return the relevance of the inputs; see `Rule`."""
+        total = linear.apply(values, linear.weight)
+        if self.absorb_bias:
+            add_bias(linear, total, linear.bias)
+        if self.epsilon:
+            push = self.epsilon * (root_mean_square(total) if self.is_relative else total.new_ones(()))
+            # a scan whose outputs are all zero hands nothing on
+            push = push.masked_fill(push < least_divisor(total.dtype), torch.inf)
+            share = torch.div(relevance, total.add_(torch.copysign(push, total)), out=total)
+        else:
+            share = divided(relevance, total)
+        return values * linear.transpose(share, linear.weight, values)
 
 
-def epsilon_split(
-    linear: LinearMap,
-    values: torch.Tensor,
-    relevance: torch.Tensor,
-    bias: torch.Tensor | None,
-    epsilon: float,
-) -> torch.Tensor:
-    """Split relevance by x_i w_ij / (z_j + epsilon sign z_j) (Bach et al. 2015, eq. 58)."""
-    total = linear.apply(values, linear.weight)
-    if bias is not None:
-        total += linear.spread_bias(bias, total)
-    total = torch.where(total >= 0, total + epsilon, total - epsilon)
-    share = torch.where(total == 0, 0, relevance / total)
-    return values * linear.transpose(share, linear.weight, values)
-
-
-def alpha_beta_split(
-    linear: LinearMap,
-    values: torch.Tensor,
-    relevance: torch.Tensor,
-    bias: torch.Tensor | None,
-    alpha: float,
-    beta: float,
-) -> torch.Tensor:
-    """Split relevance by alpha (z_ij)+ / z_j+ - beta (z_ij)- / z_j- (Bach et al. 2015, eq. 60).
+@dataclass(frozen=True)
+class AlphaBeta:
+    """R_i = sum_j (alpha (z_ij)+ / z_j+ - beta (z_ij)- / z_j-) R_j (Bach et al. 2015, eq. 60).
 
     An output with contributions of one sign only gives all its relevance to them, as in the released code of
     Boehle et al. 2019; with beta = 0, an output without positive contributions cannot hand its relevance on.
     Inputs after a rectifier are not negative, so two of the four sign branches are left out.
+
+    Attributes
+    ----------
+    alpha, beta : float
+        Weights of the positive and the negative shares, alpha - beta = 1. z+ has beta = 0.
+    absorb_bias : bool
+        Whether the bias takes its share of the relevance.
     """
-    positive, negative = halves(values)
-    excitatory, inhibitory = halves(linear.weight)
-    pairs = {
-        1: [(positive, excitatory), (negative, inhibitory)],
-        -1: [(positive, inhibitory), (negative, excitatory)],
-    }
-    sums: dict[int, torch.Tensor] = {}
-    for sign in (1, -1) if beta > 0 else (1,):
-        part = None if bias is None else bias.clamp(min=0) if sign == 1 else bias.clamp(max=0)
-        total = branch_sum(linear, values, pairs[sign], part)
-        if total is not None:
-            sums[sign] = total
-    shares = shared_out(sums, relevance, alpha, beta)
-    result = torch.zeros_like(values)
-    for sign, share in shares.items():
-        for half, weight in pairs[sign]:
-            if half is not None and weight is not None:
-                result.addcmul_(half, linear.transpose(share, weight, values))
-    return result
+
+    alpha: float
+    beta: float
+    absorb_bias: bool
+
+    def split(self, linear: LinearMap, values: torch.Tensor, relevance: torch.Tensor) -> torch.Tensor:
+        """Return the relevance of the inputs; see `Rule`."""
+        pairs = pairs_by_sign(values, linear.weight)
+        sums: dict[int, torch.Tensor] = {}
+        for sign in (1, -1) if self.beta > 0 else (1,):
+            total = branch_sum(linear, values, pairs[sign], signed_bias(linear, sign) if self.absorb_bias else None)
+            if total is not None:
+                sums[sign] = total
+        shares = shared_out(sums, relevance, self.alpha, self.beta)
+        result = torch.zeros_like(values)
+        for sign, share in shares.items():
+            for half, weight in pairs[sign]:
+                if half is not None and weight is not None:
+                    result.addcmul_(half, linear.transpose(share, weight, values))
+        return result
 
 
-def branch_sum(
-    linear: LinearMap,
-    values: torch.Tensor,
-    pairs: list[tuple[torch.Tensor | None, torch.Tensor | None]],
-    bias: torch.Tensor | None,
-) -> torch.Tensor | None:
-    """Return the sum of the contributions of one sign; None when there cannot be any."""
-    total = None
-    for half, weight in pairs:
-        if half is not None and weight is not None:
-            outputs = linear.apply(half, weight)
-            total = outputs if total is None else total.add_(outputs)
-    if bias is not None and (total is not None or bool(bias.any())):
-        if total is None:
-            # no input speaks with this sign, in this batch: the bias alone takes its share
-            total = linear.apply(values, torch.zeros_like(linear.weight))
-        total += linear.spread_bias(bias, total)
-    return total
+@dataclass(frozen=True)
+class Gamma:
+    """Contributions of the output's own sign count 1 + gamma times (Montavon et al. 2019, section 10.2.3).
+
+    For inputs and outputs of either sign, after Andeol et al. 2021 (arXiv 2104.05417): with the sign s of z_j,
+
+        R_i = sum_j (z_ij + gamma [z_ij]^s) / (z_j + gamma sum_i [z_ij]^s) R_j,    [z]^s = z where s z > 0, else 0.
+
+    For inputs and outputs above zero that is w + gamma w+ in place of w. Both terms of the denominator have the
+    same sign, so that no share is larger than 1 + 1 / gamma and no stabiliser is needed.
+
+    Attributes
+    ----------
+    gamma : float
+        0 is the epsilon rule with epsilon = 0; without end, and where all outputs are positive, it is z+.
+    absorb_bias : bool
+        Whether the bias takes its share of the relevance, as a contribution like the others.
+    """
+
+    gamma: float
+    absorb_bias: bool
+
+    def split(self, linear: LinearMap, values: torch.Tensor, relevance: torch.Tensor) -> torch.Tensor:
+        """Return the relevance of the inputs; see `Rule`."""
+        pairs = pairs_by_sign(values, linear.weight)
+        total = linear.apply(values, linear.weight)
+        if self.absorb_bias:
+            add_bias(linear, total, linear.bias)
+        positive = branch_sum(linear, values, pairs[1], signed_bias(linear, 1) if self.absorb_bias else None)
+        is_negative = total < 0
+        share = divided(relevance, self.strengthened(total, positive, is_negative))
+        result = torch.zeros_like(values)
+        for sign, of_other_sign in ((1, is_negative), (-1, ~is_negative)):
+            part = share.masked_fill(of_other_sign, 0)
+            if not bool(part.any()):
+                continue  # behind a rectifier, outputs below zero have no relevance
+            for half, favoured in pairs[sign]:
+                if half is not None:
+                    weight = linear.weight
+                    weight = weight if favoured is None else torch.add(weight, favoured, alpha=self.gamma)
+                    result.addcmul_(half, linear.transpose(part, weight, values))
+        return result
+
+    def strengthened(
+        self, total: torch.Tensor, positive: torch.Tensor | None, is_negative: torch.Tensor
+    ) -> torch.Tensor:
+        """Return z_j plus gamma times the contributions of its sign, given the positive ones; zero where z_j is."""
+        positive = torch.zeros_like(total) if positive is None else positive
+        # the negative contributions are total - positive; where they count, nothing cancels in this
+        same_sign = torch.where(is_negative, total - positive, positive)
+        lacking = total.abs() < least_divisor(total.dtype)
+        return same_sign.mul_(self.gamma).add_(total).masked_fill_(lacking, 0)
+
+
+def root_mean_square(outputs: torch.Tensor) -> torch.Tensor:
+    """Return the root of the mean square of each scan's outputs (B, ...), as (B, 1, ...)."""
+    axes = tuple(range(1, outputs.ndim))
+    size = torch.linalg.vector_norm(outputs, dim=axes, keepdim=True)
+    return size / (outputs[0].numel() ** 0.5)
+
+
+def signed_bias(linear: LinearMap, sign: int) -> torch.Tensor | None:
+    """Return the part of a map's bias that has a sign."""
+    if linear.bias is None:
+        return None
+    return linear.bias.clamp(min=0) if sign == 1 else linear.bias.clamp(max=0)
 
 
 def shared_out(
     sums: dict[int, torch.Tensor], relevance: torch.Tensor, alpha: float, beta: float
 ) -> dict[int, torch.Tensor]:
     """Return the relevance per unit of positive (1) and negative (-1) contribution; overwrites the sums."""
-    least = torch.finfo(relevance.dtype).tiny * 1e10  # below this a quotient could overflow
+    least = least_divisor(relevance.dtype)
     lacking = {sign: sign * total < least for sign, total in sums.items()}
     shares = {}
     for sign, total in sums.items():
@@ -192,11 +189,3 @@ def shared_out(
         else:
             shares[sign] = share
     return shares
-
-
-def halves(values: torch.Tensor) -> list[torch.Tensor | None]:
-    """Return the positive and the negative part of a tensor; None for a part that is zero everywhere."""
-    least, most = torch.aminmax(values)
-    positive = None if most <= 0 else values if least >= 0 else values.clamp(min=0)
-    negative = None if least >= 0 else values if most <= 0 else values.clamp(max=0)
-    return [positive, negative]

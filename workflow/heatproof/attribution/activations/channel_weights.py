@@ -1,0 +1,198 @@
+"""Class activation from one weight per channel, made of the gradients of its feature map."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...errors import UnsupportedModelError
+from ..gradients import guided_backprop
+from ..registry import register
+from .layers import activations_and_gradients, chosen_layer, on_grid, rectified_layer, weighted_sum
+
+
+@register(
+    "gradcam",
+    family="activations",
+    cost="1 forward, 1 backward down to the layer",
+    citation="Selvaraju et al. 2017, doi 10.1109/ICCV.2017.74; arXiv 1610.02391, eqs. 1-2",
+)
+def gradcam(
+    model: nn.Module,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None,
+    *,
+    layer: str | None = None,
+    start: str = "logit",
+) -> torch.Tensor:
+    """Return a layer's feature maps, weighted by their mean gradients and summed, on the scan's grid.
+
+    Parameters
+    ----------
+    model, inputs, target
+        See `heatproof.attribution.attribute`.
+    layer : str, optional
+        Name of the layer; by default the deepest convolution.
+    start : {"logit", "probability"}
+        What is differentiated.
+
+    Returns
+    -------
+    Tensor, shape (B, 1, *S)
+        Not negative; larger is more for the class. Interpolated (multi)linearly.
+
+    Raises
+    ------
+    UnsupportedModelError
+        The network has no convolution or no such layer, or the layer's output is no map.
+    """
+    layer = chosen_layer(model, layer)
+    features, gradient = activations_and_gradients(model, inputs, target, layer, start)
+    return on_grid(weighted_sum(gradient.flatten(2).mean(2), features).relu(), inputs.shape[2:])
+
+
+@register(
+    "guided_gradcam",
+    family="activations",
+    cost="2 forward, 2 backward",
+    citation="Selvaraju et al. 2017, doi 10.1109/ICCV.2017.74; arXiv 1610.02391, section 3.2",
+)
+def guided_gradcam(
+    model: nn.Module,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None,
+    *,
+    layer: str | None = None,
+    start: str = "logit",
+) -> torch.Tensor:
+    """Return guided backpropagation times Grad-CAM, shape (B, C, *S).
+
+    Parameters
+    ----------
+    model, inputs, target
+        See `heatproof.attribution.attribute`.
+    layer : str, optional
+        Name of the layer of Grad-CAM; by default the deepest convolution.
+    start : {"logit", "probability"}
+        What is differentiated.
+
+    Raises
+    ------
+    UnsupportedModelError
+        As `gradcam` and `guided_backprop`.
+    """
+    return gradcam(model, inputs, target, layer=layer, start=start) * guided_backprop(
+        model, inputs, target, start=start
+    )
+
+
+@register(
+    "gradcam_plus_plus",
+    family="activations",
+    cost="1 forward, 1 backward down to the layer",
+    citation="Chattopadhay, Sarkar, Howlader and Balasubramanian 2018, doi 10.1109/WACV.2018.00097; "
+    "arXiv 1710.11063, eq. 19",
+)
+def gradcam_plus_plus(
+    model: nn.Module,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None,
+    *,
+    layer: str | None = None,
+    start: str = "logit",
+) -> torch.Tensor:
+    """Return a layer's feature maps, weighted by their positive gradients, each divided by 2 + g sum(A).
+
+    The paper explains Y = exp(S), S being the score, and calls for its second and third derivatives. Where S is
+    piecewise linear in the layer's output A, those of the exponential are exp(S) times powers of the gradient g
+    of S, so that alpha = g^2 / (2 g^2 + sum(A) g^3) = 1 / (2 + g sum(A)): no higher derivative is taken, and
+    nothing has to keep g^2 away from zero. The factor exp(S), one per scan, is left out of the weights, as is
+    the normalisation of alpha in the authors' code, of which the paper says nothing.
+
+    Parameters
+    ----------
+    model, inputs, target
+        See `heatproof.attribution.attribute`.
+    layer : str, optional
+        Name of the layer; by default the rectifier after the deepest convolution.
+    start : {"logit", "probability"}
+        The score S.
+
+    Returns
+    -------
+    Tensor, shape (B, 1, *S)
+        Not negative; larger is more for the class. Interpolated (multi)linearly.
+
+    Raises
+    ------
+    UnsupportedModelError
+        As `gradcam`; no rectifier follows the deepest convolution; the layer's output is negative to the point
+        that 2 + g sum(A) is, which turns the sign of weights: the formula is made for rectified feature maps.
+    """
+    layer = rectified_layer(model, layer)
+    features, gradient = activations_and_gradients(model, inputs, target, layer, start)
+    positive = gradient.relu()
+    denominator = 2 + positive * features.flatten(2).sum(2).reshape(*features.shape[:2], *[1] * (features.ndim - 2))
+    if bool((denominator <= 0).any()):
+        raise not_rectified("Grad-CAM++", layer)
+    return on_grid(weighted_sum((positive / denominator).flatten(2).sum(2), features).relu(), inputs.shape[2:])
+
+
+@register(
+    "xgradcam",
+    family="activations",
+    cost="1 forward, 1 backward down to the layer",
+    citation="Fu, Hu, Dong, Guo, Gao and Li 2020, arXiv 2008.02312",
+)
+def xgradcam(
+    model: nn.Module,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None,
+    *,
+    layer: str | None = None,
+    start: str = "logit",
+) -> torch.Tensor:
+    """Return a layer's feature maps, weighted by their gradients' mean under the activations, and summed.
+
+    The weight of a channel is sum(A g) / sum(A), so that the map, before it is rectified, sums to the score of
+    a network that is linear after the layer (the paper's conservation). Rectified as in the authors' code. A
+    channel that is zero everywhere has weight zero.
+
+    Parameters
+    ----------
+    model, inputs, target
+        See `heatproof.attribution.attribute`.
+    layer : str, optional
+        Name of the layer; by default the rectifier after the deepest convolution.
+    start : {"logit", "probability"}
+        What is differentiated.
+
+    Returns
+    -------
+    Tensor, shape (B, 1, *S)
+        Not negative; larger is more for the class. Interpolated (multi)linearly.
+
+    Raises
+    ------
+    UnsupportedModelError
+        As `gradcam`; no rectifier follows the deepest convolution; a feature map sums to a negative number, which
+        turns the sign of its weight, or to zero without being zero: the formula is made for rectified feature
+        maps.
+    """
+    layer = rectified_layer(model, layer)
+    features, gradient = activations_and_gradients(model, inputs, target, layer, start)
+    flat = features.flatten(2)
+    total, is_empty = flat.sum(2), (flat == 0).all(2)
+    if bool(((total <= 0) & ~is_empty).any()):
+        raise not_rectified("XGrad-CAM", layer)
+    weights = torch.where(is_empty, 0.0, (flat * gradient.flatten(2)).sum(2) / total)
+    return on_grid(weighted_sum(weights, features).relu(), inputs.shape[2:])
+
+
+def not_rectified(method: str, layer: str) -> UnsupportedModelError:
+    """Return the error for a layer whose output is too negative for a method."""
+    return UnsupportedModelError(
+        f"{method} divides by sums of feature maps, and those of the layer are negative.",
+        field=layer,
+        remedy="Name the rectifier after the layer as `layer`: the method is made for rectified feature maps.",
+    )

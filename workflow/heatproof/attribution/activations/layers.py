@@ -1,0 +1,115 @@
+"""What class-activation methods take from a network: a layer's output, its gradient, the way onto the scan's grid."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ...errors import UnsupportedModelError
+from ..isolation import channels_last, run
+from ..shared import Pass
+from ..tracing import is_rectification, last_convolution, submodule, traced
+
+LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+def activations_and_gradients(
+    model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, layer: str, start: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a layer's output and the gradient of the explained number with respect to it, both (B, K, *T).
+
+    Raises
+    ------
+    UnsupportedModelError
+        The layer is not called exactly once, or its output is not a map.
+    """
+    features, gradient = Pass(model, inputs, target, start, layers=[layer], to_input=False).layer(layer)
+    return features.to(inputs), gradient.to(inputs)
+
+
+def features_and_output(model: nn.Module, inputs: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a layer's output (B, K, *T) and the network's, of one forward pass without gradients.
+
+    Raises
+    ------
+    UnsupportedModelError
+        The layer is not called exactly once, or its output is not a map.
+    """
+    seen: list[object] = []
+
+    def keep(_module: nn.Module, _arguments: object, output: object) -> None:
+        # a copy, since whatever follows may write into its input
+        seen.append(output.clone() if isinstance(output, torch.Tensor) else output)
+
+    handle = submodule(model, layer).register_forward_hook(keep)
+    try:
+        with torch.no_grad():
+            outputs = run(model, channels_last(model, inputs))
+    finally:
+        handle.remove()
+    features = seen[0] if len(seen) == 1 else None
+    if not isinstance(features, torch.Tensor) or features.ndim != inputs.ndim:
+        shapes = [tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__ for each in seen]
+        raise UnsupportedModelError(
+            f"The layer gave {len(seen)} outputs, of shapes {shapes}.",
+            field=layer,
+            remedy="Choose a convolution that is called once and whose output is a map.",
+        )
+    return features.to(inputs), outputs
+
+
+def chosen_layer(model: nn.Module, layer: str | None) -> str:
+    """Return the name of the layer: the one that was asked for, else the deepest convolution.
+
+    Raises
+    ------
+    UnsupportedModelError
+        None was asked for, and the network has no convolution or no graph.
+    """
+    return last_convolution(model) if layer is None else layer
+
+
+def rectified_layer(model: nn.Module, layer: str | None) -> str:
+    """Return the name of the layer: the one that was asked for, else the rectifier after the deepest convolution.
+
+    Only operations on the way that have no other follower (a normalisation, the sum with a shortcut) may lie
+    between the two.
+
+    Raises
+    ------
+    UnsupportedModelError
+        None was asked for, and there is no such rectifier that is a layer of its own.
+    """
+    if layer is not None:
+        return layer
+    convolution = last_convolution(model)
+    calls = [node for node in traced(model).nodes if node.op == "call_module"]
+    nodes = [node for node in calls if node.target == convolution]
+    while len(nodes) == 1 and not is_rectification(model, nodes[0]):
+        nodes = list(nodes[0].users)
+    if len(nodes) == 1 and [node.target for node in calls].count(nodes[0].target) == 1:
+        return str(nodes[0].target)
+    raise UnsupportedModelError(
+        "No rectifier that is a layer of its own follows the deepest convolution.",
+        field=convolution,
+        remedy="Name a layer whose output is nowhere negative as `layer`; "
+        "heatproof.attribution.separate_activations(model) returns the network with a layer for each rectification.",
+    )
+
+
+def weighted_sum(weights: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """Return the sum over channels of features (B, K, *T) times weights (B, K), shape (B, 1, *T)."""
+    return (weights.reshape(*weights.shape, *[1] * (features.ndim - 2)) * features).sum(1, keepdim=True)
+
+
+def on_grid(coarse: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Return maps (N, C, *T) interpolated (multi)linearly onto a grid, voxel centres to voxel centres."""
+    return functional.interpolate(coarse, size=tuple(size), mode=LINEAR_MODES[len(size)], align_corners=False)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which small differences are not rounded to bfloat16."""
+    return torch.autocast(device.type, enabled=False)
