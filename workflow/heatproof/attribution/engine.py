@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import ConfigError
+from .activations.layers import chosen_layer, rectified_layer
 from .batches import default_batch_size, in_batches
 from .isolation import device_of, isolated
 from .registry import Attribution, Method, check_parameters, choice, lookup
 from .shared import Pass
 from .targets import class_indices
-from .tracing import last_convolution
 
 PRECISIONS = ("float32", "bfloat16")
+# What a method shares of a layer, and how its name follows from the parameter `layer`.
+LAYERS: dict[str, Callable[[nn.Module, Any], str]] = {"layer": chosen_layer, "rectified_layer": rectified_layer}
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,10 @@ class Batches:
 
     def run(self, requests: Sequence[Request]) -> list[Attribution]:
         """Return the maps of each method, in order."""
-        # a method may change its private network, so each has its own; those that share a pass share one
-        common = isolated(self.model)
-        twins = [common if request.method.shares else isolated(self.model) for request in requests]
+        # a method may change its private network, so each has its own; those that can share a pass share one
+        sharing = [request.method.shares for request in requests]
+        common = isolated(self.model) if any(sharing) else self.model
+        twins = [common if shares else isolated(self.model) for shares in sharing]
 
         def run(part: slice, size: int) -> list[Attribution]:
             return self.part(requests, twins, part, size)
@@ -154,14 +158,19 @@ def shared_passes(
             continue
         members = [requests[position] for position in positions]
         wanted = {word for member in members for word in member.method.shares}
-        layers = {member.value("layer") for member in members if "layer" in member.method.shares}
         model = twins[positions[0]]
+        layers = {
+            LAYERS[word](model, member.value("layer"))
+            for member in members
+            for word in member.method.shares
+            if word in LAYERS
+        }
         one = Pass(
             model,
             scans,
             target,
             start,
-            layers=sorted({str(layer or last_convolution(model)) for layer in layers}),
+            layers=sorted(layers),
             to_input="input" in wanted,
             rectifiers="rectifiers" in wanted,
             several=True,

@@ -77,7 +77,8 @@ class Method:
         Whether the map is made without looking at the model, or without a trained one.
     shares : tuple of str
         What it takes from a forward pass that it can share (see `shared.Pass`): "input", the gradient of the
-        scans; "layer", output and gradient of its layer; "rectifiers", other rules for rectifiers.
+        scans; "layer" or "rectified_layer", output and gradient of its layer, by default the deepest convolution or the
+        rectifier after it; "rectifiers", other rules for rectifiers.
     """
 
     name: str

@@ -58,20 +58,13 @@ class Pass:
         self.points = channels_last(model, inputs).detach().requires_grad_(to_input)
         self.wanted = [self.points] if to_input else []
         self.made: dict[str, list[torch.Tensor]] = {}
-        seen: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
+        seen: dict[str, list[object]] = {name: [] for name in layers}
         switched = switched_rectifiers(model, self.switch) if rectifiers else nullcontext()
         with torch.enable_grad(), recorded(model, seen, to_input), switched:
             self.explained = start_values(run(model, self.points), target, start)
-        for name, outputs in seen.items():
-            if len(outputs) != 1 or outputs[0].ndim != inputs.ndim:
-                raise UnsupportedModelError(
-                    f"The layer gave {len(outputs)} outputs, of shapes {[tuple(each.shape) for each in outputs]}.",
-                    field=name,
-                    remedy="Choose a convolution that is called once and whose output is a map.",
-                )
         if rectifiers:
             refuse_hidden_rectifiers(self.explained, model)
-        self.layers = {name: outputs[0] for name, outputs in seen.items()}
+        self.layers = {name: the_map(outputs, inputs.ndim, name) for name, outputs in seen.items()}
 
     def backward(self, rule: str) -> list[torch.Tensor]:
         """Return the gradients of the scans and of every layer under a rule for rectifiers."""
@@ -92,7 +85,7 @@ class Pass:
 
 
 @contextmanager
-def recorded(model: nn.Module, seen: dict[str, list[torch.Tensor]], connected: bool) -> Iterator[None]:
+def recorded(model: nn.Module, seen: dict[str, list[object]], connected: bool) -> Iterator[None]:
     """Collect the outputs of some layers in the forward passes inside the block.
 
     Parameters
@@ -104,8 +97,11 @@ def recorded(model: nn.Module, seen: dict[str, list[torch.Tensor]], connected: b
         Keep the way back to the scans; else the layer's output is where gradients end.
     """
 
-    def keeper(name: str) -> Callable[[nn.Module, object, torch.Tensor], torch.Tensor]:
-        def keep(_module: nn.Module, _arguments: object, output: torch.Tensor) -> torch.Tensor:
+    def keeper(name: str) -> Callable[[nn.Module, object, object], object]:
+        def keep(_module: nn.Module, _arguments: object, output: object) -> object:
+            if not isinstance(output, torch.Tensor):
+                seen[name].append(output)
+                return output
             kept = output if connected else output.detach().requires_grad_()
             seen[name].append(kept)
             return kept.clone()  # whatever follows may write into its input; what is kept must stay
@@ -116,3 +112,30 @@ def recorded(model: nn.Module, seen: dict[str, list[torch.Tensor]], connected: b
         for name in seen:
             handles.callback(submodule(model, name).register_forward_hook(keeper(name)).remove)
         yield
+
+
+def the_map(outputs: list[object], n_axes: int, layer: str) -> torch.Tensor:
+    """Return the one output of a layer, which has to be a map.
+
+    Parameters
+    ----------
+    outputs : list
+        What the layer returned, call by call.
+    n_axes : int
+        Axes of a map with batch and channels.
+    layer : str
+        Its name.
+
+    Raises
+    ------
+    UnsupportedModelError
+        The layer was not called exactly once, or its output is not a map.
+    """
+    if len(outputs) == 1 and isinstance(outputs[0], torch.Tensor) and outputs[0].ndim == n_axes:
+        return outputs[0]
+    shapes = [tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__ for each in outputs]
+    raise UnsupportedModelError(
+        f"The layer gave {len(outputs)} outputs, of shapes {shapes}.",
+        field=layer,
+        remedy="Choose a convolution that is called once and whose output is a map.",
+    )

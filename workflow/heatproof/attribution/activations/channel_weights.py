@@ -8,6 +8,7 @@ from torch import nn
 from ...errors import UnsupportedModelError
 from ..gradients import guided_backprop
 from ..registry import register
+from ..shared import Pass
 from .layers import activations_and_gradients, chosen_layer, on_grid, rectified_layer, weighted_sum
 
 
@@ -16,6 +17,7 @@ from .layers import activations_and_gradients, chosen_layer, on_grid, rectified_
     family="activations",
     cost="1 forward, 1 backward down to the layer",
     citation="Selvaraju et al. 2017, doi 10.1109/ICCV.2017.74; arXiv 1610.02391, eqs. 1-2",
+    shares=("layer",),
 )
 def gradcam(
     model: nn.Module,
@@ -24,6 +26,7 @@ def gradcam(
     *,
     layer: str | None = None,
     start: str = "logit",
+    shared: Pass | None = None,
 ) -> torch.Tensor:
     """Return a layer's feature maps, weighted by their mean gradients and summed, on the scan's grid.
 
@@ -35,6 +38,8 @@ def gradcam(
         Name of the layer; by default the deepest convolution.
     start : {"logit", "probability"}
         What is differentiated.
+    shared : Pass, optional
+        A forward pass that other methods use too.
 
     Returns
     -------
@@ -47,15 +52,16 @@ def gradcam(
         The network has no convolution or no such layer, or the layer's output is no map.
     """
     layer = chosen_layer(model, layer)
-    features, gradient = activations_and_gradients(model, inputs, target, layer, start)
+    features, gradient = activations_and_gradients(model, inputs, target, layer, start, shared)
     return on_grid(weighted_sum(gradient.flatten(2).mean(2), features).relu(), inputs.shape[2:])
 
 
 @register(
     "guided_gradcam",
     family="activations",
-    cost="2 forward, 2 backward",
+    cost="1 forward, 2 backward",
     citation="Selvaraju et al. 2017, doi 10.1109/ICCV.2017.74; arXiv 1610.02391, section 3.2",
+    shares=("input", "layer", "rectifiers"),
 )
 def guided_gradcam(
     model: nn.Module,
@@ -64,6 +70,7 @@ def guided_gradcam(
     *,
     layer: str | None = None,
     start: str = "logit",
+    shared: Pass | None = None,
 ) -> torch.Tensor:
     """Return guided backpropagation times Grad-CAM, shape (B, C, *S).
 
@@ -75,15 +82,19 @@ def guided_gradcam(
         Name of the layer of Grad-CAM; by default the deepest convolution.
     start : {"logit", "probability"}
         What is differentiated.
+    shared : Pass, optional
+        A forward pass that other methods use too.
 
     Raises
     ------
     UnsupportedModelError
         As `gradcam` and `guided_backprop`.
     """
-    return gradcam(model, inputs, target, layer=layer, start=start) * guided_backprop(
-        model, inputs, target, start=start
-    )
+    layer = chosen_layer(model, layer)
+    if shared is None:
+        shared = Pass(model, inputs, target, start, layers=[layer], rectifiers=True, several=True)
+    cam = gradcam(model, inputs, target, layer=layer, start=start, shared=shared)
+    return cam * guided_backprop(model, inputs, target, start=start, shared=shared)
 
 
 @register(
@@ -92,6 +103,7 @@ def guided_gradcam(
     cost="1 forward, 1 backward down to the layer",
     citation="Chattopadhay, Sarkar, Howlader and Balasubramanian 2018, doi 10.1109/WACV.2018.00097; "
     "arXiv 1710.11063, eq. 19",
+    shares=("rectified_layer",),
 )
 def gradcam_plus_plus(
     model: nn.Module,
@@ -100,6 +112,7 @@ def gradcam_plus_plus(
     *,
     layer: str | None = None,
     start: str = "logit",
+    shared: Pass | None = None,
 ) -> torch.Tensor:
     """Return a layer's feature maps, weighted by their positive gradients, each divided by 2 + g sum(A).
 
@@ -117,6 +130,8 @@ def gradcam_plus_plus(
         Name of the layer; by default the rectifier after the deepest convolution.
     start : {"logit", "probability"}
         The score S.
+    shared : Pass, optional
+        A forward pass that other methods use too.
 
     Returns
     -------
@@ -130,7 +145,7 @@ def gradcam_plus_plus(
         that 2 + g sum(A) is, which turns the sign of weights: the formula is made for rectified feature maps.
     """
     layer = rectified_layer(model, layer)
-    features, gradient = activations_and_gradients(model, inputs, target, layer, start)
+    features, gradient = activations_and_gradients(model, inputs, target, layer, start, shared)
     positive = gradient.relu()
     denominator = 2 + positive * features.flatten(2).sum(2).reshape(*features.shape[:2], *[1] * (features.ndim - 2))
     if bool((denominator <= 0).any()):
@@ -143,6 +158,7 @@ def gradcam_plus_plus(
     family="activations",
     cost="1 forward, 1 backward down to the layer",
     citation="Fu, Hu, Dong, Guo, Gao and Li 2020, arXiv 2008.02312",
+    shares=("rectified_layer",),
 )
 def xgradcam(
     model: nn.Module,
@@ -151,6 +167,7 @@ def xgradcam(
     *,
     layer: str | None = None,
     start: str = "logit",
+    shared: Pass | None = None,
 ) -> torch.Tensor:
     """Return a layer's feature maps, weighted by their gradients' mean under the activations, and summed.
 
@@ -166,6 +183,8 @@ def xgradcam(
         Name of the layer; by default the rectifier after the deepest convolution.
     start : {"logit", "probability"}
         What is differentiated.
+    shared : Pass, optional
+        A forward pass that other methods use too.
 
     Returns
     -------
@@ -180,7 +199,7 @@ def xgradcam(
         maps.
     """
     layer = rectified_layer(model, layer)
-    features, gradient = activations_and_gradients(model, inputs, target, layer, start)
+    features, gradient = activations_and_gradients(model, inputs, target, layer, start, shared)
     flat = features.flatten(2)
     total, is_empty = flat.sum(2), (flat == 0).all(2)
     if bool(((total <= 0) & ~is_empty).any()):

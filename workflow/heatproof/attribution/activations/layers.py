@@ -10,14 +10,19 @@ from torch.nn import functional
 
 from ...errors import UnsupportedModelError
 from ..isolation import channels_last, run
-from ..shared import Pass
+from ..shared import Pass, the_map
 from ..tracing import is_rectification, last_convolution, submodule, traced
 
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def activations_and_gradients(
-    model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, layer: str, start: str
+    model: nn.Module,
+    inputs: torch.Tensor,
+    target: torch.Tensor | None,
+    layer: str,
+    start: str,
+    shared: Pass | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a layer's output and the gradient of the explained number with respect to it, both (B, K, *T).
 
@@ -26,7 +31,9 @@ def activations_and_gradients(
     UnsupportedModelError
         The layer is not called exactly once, or its output is not a map.
     """
-    features, gradient = Pass(model, inputs, target, start, layers=[layer], to_input=False).layer(layer)
+    if shared is None:
+        shared = Pass(model, inputs, target, start, layers=[layer], to_input=False)
+    features, gradient = shared.layer(layer)
     return features.to(inputs), gradient.to(inputs)
 
 
@@ -50,15 +57,7 @@ def features_and_output(model: nn.Module, inputs: torch.Tensor, layer: str) -> t
             outputs = run(model, channels_last(model, inputs))
     finally:
         handle.remove()
-    features = seen[0] if len(seen) == 1 else None
-    if not isinstance(features, torch.Tensor) or features.ndim != inputs.ndim:
-        shapes = [tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__ for each in seen]
-        raise UnsupportedModelError(
-            f"The layer gave {len(seen)} outputs, of shapes {shapes}.",
-            field=layer,
-            remedy="Choose a convolution that is called once and whose output is a map.",
-        )
-    return features.to(inputs), outputs
+    return the_map(seen, inputs.ndim, layer).to(inputs), outputs
 
 
 def chosen_layer(model: nn.Module, layer: str | None) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ..registry import register
+from ..shared import Pass
 from .layers import activations_and_gradients, chosen_layer, on_grid
 
 
@@ -14,6 +15,7 @@ from .layers import activations_and_gradients, chosen_layer, on_grid
     family="activations",
     cost="1 forward, 1 backward down to the layer",
     citation="Draelos and Carin 2020, arXiv 2011.08891",
+    shares=("layer",),
 )
 def hirescam(
     model: nn.Module,
@@ -22,6 +24,7 @@ def hirescam(
     *,
     layer: str | None = None,
     start: str = "logit",
+    shared: Pass | None = None,
 ) -> torch.Tensor:
     """Return a layer's feature maps times their gradients, summed over channels, on the scan's grid.
 
@@ -36,6 +39,8 @@ def hirescam(
         Name of the layer; by default the deepest convolution.
     start : {"logit", "probability"}
         What is differentiated.
+    shared : Pass, optional
+        A forward pass that other methods use too.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def hirescam(
         As `gradcam`.
     """
     layer = chosen_layer(model, layer)
-    features, gradient = activations_and_gradients(model, inputs, target, layer, start)
+    features, gradient = activations_and_gradients(model, inputs, target, layer, start, shared)
     return on_grid((features * gradient).sum(1, keepdim=True), inputs.shape[2:])
 
 
@@ -57,6 +62,7 @@ def hirescam(
     family="activations",
     cost="1 forward, 1 backward down to the layer",
     citation="Jiang, Zhang, Hou, Cheng and Wei 2021, doi 10.1109/TIP.2021.3089943",
+    shares=("layer",),
 )
 def layercam(
     model: nn.Module,
@@ -65,6 +71,7 @@ def layercam(
     *,
     layer: str | None = None,
     start: str = "logit",
+    shared: Pass | None = None,
 ) -> torch.Tensor:
     """Return a layer's feature maps times their positive gradients, summed over channels and rectified.
 
@@ -76,6 +83,8 @@ def layercam(
         Name of the layer; by default the deepest convolution. The paper's point is that shallow ones serve too.
     start : {"logit", "probability"}
         What is differentiated.
+    shared : Pass, optional
+        A forward pass that other methods use too.
 
     Returns
     -------
@@ -89,5 +98,5 @@ def layercam(
         As `gradcam`.
     """
     layer = chosen_layer(model, layer)
-    features, gradient = activations_and_gradients(model, inputs, target, layer, start)
+    features, gradient = activations_and_gradients(model, inputs, target, layer, start, shared)
     return on_grid((features * gradient.relu()).sum(1, keepdim=True).relu(), inputs.shape[2:])
