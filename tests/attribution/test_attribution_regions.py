@@ -14,7 +14,7 @@ from heatproof.attribution.regions.growing import grown_by_gain, grown_in_order
 from heatproof.attribution.regions.merging import merged_segments
 from heatproof.attribution.regions.segments import Segments, dilated, scan_segments, supervoxels, unit_range
 from heatproof.attribution.regions.settings import default_levels
-from heatproof.errors import ConfigError
+from heatproof.errors import ConfigError, UnsupportedModelError
 
 GRID = {1: (200,), 2: (40, 44), 3: (16, 15, 14)}
 # Half-open ranges of a bright box on each grid.
@@ -260,6 +260,15 @@ def test_a_parameter_out_of_its_range_is_refused(parameters, part):
     with pytest.raises(ConfigError) as caught:
         attribute("xrai", convolutional(2), scans(2), 1, **({"n_steps": 1, "batch_size": 3} | parameters))
     assert caught.value.field == next(iter(reversed(parameters))) and part in f"{caught.value.remedy}"
+
+
+def test_gradients_that_are_not_finite_are_refused():
+    class Root(nn.Module):
+        def forward(self, inputs):
+            return (inputs - inputs).sqrt().flatten(1).sum(1)
+
+    with pytest.raises(UnsupportedModelError, match="not finite"):
+        attribute("xrai", Root(), scans(2), n_steps=1)
 
 
 def peer_map(scan: np.ndarray, base: np.ndarray, **options) -> np.ndarray:

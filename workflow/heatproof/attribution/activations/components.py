@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..registry import register
-from .layers import chosen_layer, features_and_output, full_precision, on_grid, weighted_sum
+from .layers import features_and_output, full_precision, on_grid, rectified_layer, weighted_sum
 
 # Loadings of norm one that sum to less than this have no common sign.
 NO_COMMON_SIGN = 1e-6
@@ -43,7 +43,8 @@ def eigencam(
     target
         Ignored.
     layer : str, optional
-        Name of the layer; by default the deepest convolution.
+        Name of the layer; by default the rectifier after the deepest convolution: the output of a convolution may
+        be negative nearly everywhere, and the map with it.
     centred : bool
         Subtract each channel's mean first: then the component is that of largest variance. The paper does not;
         pytorch-grad-cam does.
@@ -56,9 +57,9 @@ def eigencam(
     Raises
     ------
     UnsupportedModelError
-        As `gradcam`.
+        As `gradcam`; no rectifier follows the deepest convolution.
     """
-    features, _ = features_and_output(model, inputs, chosen_layer(model, layer))
+    features, _ = features_and_output(model, inputs, rectified_layer(model, layer))
     if centred:
         features = features - features.flatten(2).mean(2).reshape(*features.shape[:2], *[1] * (features.ndim - 2))
     return on_grid(weighted_sum(first_loadings(features), features), inputs.shape[2:])

@@ -3,7 +3,7 @@
 Neighbouring voxels, diagonal ones included, are joined by edges that cost the distance of their features. From
 the cheapest edge on, two regions become one where the edge costs less than the dearest edge inside either of
 them plus a bonus that falls with its size (2004, International Journal of Computer Vision 59:167, section 3).
-Of an image this makes the segments of scikit-image's implementation, label by label, at a sixth of its time:
+Of an image this makes the segments of scikit-image's implementation, label by label, at a fifth of its time:
 several scales share the edges and their order.
 """
 
@@ -71,7 +71,7 @@ def sorted_edges(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def neighbour_steps(n_axes: int) -> list[tuple[int, ...]]:
     """Return the steps to half of a voxel's neighbours: along the axes first, then along the diagonals."""
     steps = [step for step in itertools.product((-1, 0, 1), repeat=n_axes) if step > (0,) * n_axes]
-    return sorted(steps, key=lambda step: (sum(map(abs, step)), [abs(each) for each in step], [-each for each in step]))
+    return sorted(steps, key=lambda step: (sum(map(abs, step)), [abs(each) for each in step], list(step)))
 
 
 def root(parents: np.ndarray, voxel: int) -> int:

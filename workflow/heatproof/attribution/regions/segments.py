@@ -17,8 +17,8 @@ IMAGE_SIZE = (224, 224)
 IMAGE_VOXELS = IMAGE_SIZE[0] * IMAGE_SIZE[1]
 MIN_SIZE = 150
 SIGMA = 0.8
-# The share of the range of values that weighs as much as the width of a supervoxel. Of .01, .03,
-# .1 and .3 the last two follow the areas of the OASIS atlas most closely, at 4 and at 2 mm.
+# The share of the range of values that weighs as much as the width of a supervoxel. Of .01, .03, .1 and .3 the last
+# two follow the labelled areas of OASIS brains most closely, at 4 and at 2 mm.
 COMPACTNESS = 0.1
 
 

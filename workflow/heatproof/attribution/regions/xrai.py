@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...errors import ConfigError
+from ...errors import ConfigError, UnsupportedModelError
 from ..baselines import BASELINES
 from ..passes import column
 from ..paths import integrated_gradients
@@ -104,6 +104,8 @@ def xrai(
     ------
     ConfigError
         A parameter out of its range, or a base map on another grid.
+    UnsupportedModelError
+        The network's gradients are not finite.
     """
     settings = checked_settings(
         inputs.ndim - 2,
@@ -119,6 +121,12 @@ def xrai(
     if base is None:
         options = {"blur_sigma": blur_sigma, "n_steps": n_steps, "start": start, "batch_size": batch_size}
         attribution = path_maps(model, inputs, target, baseline, control_mean, zero_intensity, options)
+        if not bool(torch.isfinite(attribution.maps).all()):
+            raise UnsupportedModelError(
+                "The integrated gradients of a scan are not finite, so segments have no order.",
+                field=type(model).__name__,
+                remedy="Look for divisions, logarithms or overflow in the network.",
+            )
     else:
         attribution = Attribution(checked_base(base, inputs), torch.zeros(len(inputs)))
     maps = torch.stack(
