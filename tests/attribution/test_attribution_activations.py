@@ -141,7 +141,7 @@ def test_the_sign_of_a_component_without_one_is_that_of_its_largest_loading():
     model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
     model[0].weight.data = torch.tensor([1.0 + 1e-9, -1.0]).reshape(2, 1, 1, 1).double()
     inputs = scans(2, channels=1)
-    torch.testing.assert_close(attribute("eigencam", model, inputs, 1), inputs * 2**0.5)
+    torch.testing.assert_close(attribute("eigencam", model, inputs, 1, layer="0"), inputs * 2**0.5)
 
 
 @pytest.mark.parametrize("n_axes", [1, 2, 3])

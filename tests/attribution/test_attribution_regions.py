@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
 from attribution.evidence.regions import SCALES, greedy
@@ -85,9 +86,10 @@ def masks_of(segments: Segments) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_growing_equals_densities_computed_anew_also_where_they_are_equal(seed):
-    """Whole numbers make many densities the very same; the first of equals is taken."""
+    """Whole numbers make many densities the very same; of parts of ten rounding makes the order, as in the peer."""
     segments, random = random_segments(seed), np.random.default_rng(seed)
-    for attribution in (random.integers(-1, 2, 80).astype(float), random.normal(size=80), np.zeros(80)):
+    halves = np.where(np.arange(80) < 40, 0.1, 0.3)
+    for attribution in (random.integers(-1, 2, 80).astype(float), random.normal(size=80), np.zeros(80), halves):
         for least in (1, 4, 30):
             found = grown_by_gain(attribution, segments, least, 1.0)
             np.testing.assert_array_equal(found, greedy(attribution, masks_of(segments), least))
@@ -176,6 +178,13 @@ def test_a_normalised_scan_has_the_segments_of_the_raw_one(n_axes, kind):
 def test_channels_are_features_and_never_colours():
     values = unit_range(np.random.default_rng(1).normal(size=(3, 14, 12, 10)).cumsum(1))
     np.testing.assert_array_equal(supervoxels(values, 40), supervoxels(values[..., ::-1], 40))
+
+
+def test_supervoxels_are_connected():
+    values = unit_range(np.random.default_rng(1).normal(size=(1, 16, 15, 14)))
+    labels = supervoxels(values, 60)
+    assert 20 < len(np.unique(labels)) < 90
+    assert all(ndimage.label(labels == label)[1] == 1 for label in np.unique(labels))
 
 
 @pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 1, 1), (2, 1, 3), (1, 2), (5, 1)])

@@ -106,7 +106,7 @@ def component_of_one_pattern(n_axes: int) -> float:
     model = nn.Sequential(CONVOLUTION[n_axes](1, 3, 1, bias=False), POOLED[n_axes](1), nn.Flatten()).double()
     model[0].weight.data = strengths.reshape(3, 1, *[1] * n_axes)
     inputs = scans(n_axes, channels=1)
-    return deviation(attribute("eigencam", model, inputs, 1), inputs * strengths.norm())
+    return deviation(attribute("eigencam", model, inputs, 1, layer="0"), inputs * strengths.norm())
 
 
 def component_does_not_depend_on_the_class(n_axes: int) -> float:
@@ -315,6 +315,7 @@ EVIDENCE = {
     ),
     "eigencam": Evidence(
         oracle=principal,
+        parameters=ON_RECTIFIER,
         identities=(
             Identity("channels of one pattern: the pattern", component_of_one_pattern),
             Identity("another class: the same map", component_does_not_depend_on_the_class),

@@ -71,7 +71,7 @@ def sorted_edges(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def neighbour_steps(n_axes: int) -> list[tuple[int, ...]]:
     """Return the steps to half of a voxel's neighbours: along the axes first, then along the diagonals."""
     steps = [step for step in itertools.product((-1, 0, 1), repeat=n_axes) if step > (0,) * n_axes]
-    return sorted(steps, key=lambda step: (sum(map(abs, step)), [abs(each) for each in step], list(step)))
+    return sorted(steps, key=lambda step: (sum(map(abs, step)), [abs(each) for each in step], [-each for each in step]))
 
 
 def root(parents: np.ndarray, voxel: int) -> int:
