@@ -121,7 +121,6 @@ def supervoxels(values: np.ndarray, number: int) -> np.ndarray:
         convert2lab=False,
         start_label=0,
         channel_axis=-1,
-        enforce_connectivity=False,
     )
     return np.asarray(labels).reshape(shape)
 
