@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from attribution.networks import SIZE, convolutional, scans, seasoned
 from heatproof.attribution import attribute, attribute_with_residual, separate_activations
-from heatproof.attribution.paths import path_points
+from heatproof.attribution.paths.straight import path_points
 from heatproof.attribution.tracing import last_convolution
 from heatproof.errors import UnsupportedModelError
 

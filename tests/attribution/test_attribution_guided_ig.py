@@ -9,7 +9,7 @@ from torch import nn
 from attribution.evidence.gradients import linear_network, weight_map
 from attribution.networks import SIZE, convolutional, scans
 from heatproof.attribution import attribute, attribute_with_residual
-from heatproof.attribution.guided_ig import Paths
+from heatproof.attribution.paths.guided import Paths
 from heatproof.attribution.smoothing import gaussian_smooth
 from heatproof.errors import ConfigError
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from attribution.networks import SIZE, convolutional, scans, seasoned
 from heatproof.attribution import attribute, attribute_with_residual
-from heatproof.attribution.path_steps import Refinement, allotted_points, path_points
+from heatproof.attribution.paths.steps import Refinement, allotted_points, path_points
 from heatproof.errors import ConfigError
 
 

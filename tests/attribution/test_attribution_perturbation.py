@@ -10,12 +10,12 @@ from torch.nn import functional
 from attribution.networks import AVERAGE, CONVOLUTION, MAXIMUM, NORMALISATION, SIZE, convolutional, scans, seasoned
 from attribution.test_attribution_rescale import brightness, lifted
 from heatproof.attribution import attribute
-from heatproof.attribution.incremental import Boxes, IncrementalNetwork
 from heatproof.attribution.isolation import isolated
-from heatproof.attribution.occlusion import incremental_scores, whole_scores
-from heatproof.attribution.rise import random_mask
+from heatproof.attribution.perturbation.incremental import Boxes, IncrementalNetwork
+from heatproof.attribution.perturbation.occlusion import incremental_scores, whole_scores
+from heatproof.attribution.perturbation.rise import random_mask
+from heatproof.attribution.perturbation.windows import window_corners
 from heatproof.attribution.streams import stream
-from heatproof.attribution.windows import window_corners
 from heatproof.errors import ConfigError, UnsupportedModelError
 
 GRID = {1: (40,), 2: (23, 26), 3: (11, 14, 12)}
@@ -66,7 +66,7 @@ def some_scans(n_axes: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("build", [Branching, chain])
 @pytest.mark.parametrize(("window", "stride"), [(1, 1), (3, 2), (5, 4), (9, 9)])
 def test_incremental_passes_equal_whole_ones(build, n_axes, window, stride, monkeypatch):
-    monkeypatch.setattr("heatproof.attribution.occlusion.LARGEST_EFFORT", 1e9)
+    monkeypatch.setattr("heatproof.attribution.perturbation.occlusion.LARGEST_EFFORT", 1e9)
     model, inputs, fill = isolated(seasoned(build(n_axes))), some_scans(n_axes), some_scans(n_axes, 1)
     window, stride, target = (window,) * n_axes, (stride,) * n_axes, torch.tensor([0, 1])
     corners = torch.tensor(list(window_corners(GRID[n_axes], window, stride)))
@@ -201,7 +201,7 @@ def test_a_flat_network_in_space_draws_the_same_map(method, parameters, monkeypa
         flat = masks.setdefault(random.initial_seed(), random_mask(sizes[-2:], cells, probability, random))
         return flat if len(sizes) == 2 else flat[None]
 
-    monkeypatch.setattr("heatproof.attribution.rise.random_mask", same_mask)
+    monkeypatch.setattr("heatproof.attribution.perturbation.rise.random_mask", same_mask)
     model, inputs = convolutional(2), scans(2)
     found = attribute(method, lifted(model), inputs[:, :, None], 1, **parameters)[:, :, 0]
     flat = {key: value[1:] if isinstance(value, list) else value for key, value in parameters.items()}

@@ -12,8 +12,8 @@ from attribution.evidence.rescale import rescaled_by_layers
 from attribution.networks import CONVOLUTION, MAXIMUM, SIZE, convolutional, scans, seasoned
 from heatproof.attribution import attribute, attribute_with_residual
 from heatproof.attribution.isolation import isolated
-from heatproof.attribution.rescale import Linearised
-from heatproof.attribution.rescale_rules import quotient
+from heatproof.attribution.rescale.deeplift import Linearised
+from heatproof.attribution.rescale.rules import quotient
 from heatproof.errors import ConfigError, UnsupportedModelError
 
 

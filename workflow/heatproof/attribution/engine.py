@@ -19,6 +19,8 @@ from .shared import Pass
 from .targets import class_indices
 
 PRECISIONS = ("float32", "bfloat16")
+# Arguments that may hold one array per scan.
+PER_SCAN = ("zero_intensity", "base")
 # What a method shares of a layer, and how its name follows from the parameter `layer`.
 LAYERS: dict[str, Callable[[nn.Module, Any], str]] = {"layer": chosen_layer, "rectified_layer": rectified_layer}
 
@@ -31,18 +33,24 @@ class Request:
     ----------
     method : Method
     arguments : mapping
-        The parameters that were given and the context it takes, but for what belongs to each scan.
-    zero_intensity : Tensor, shape (B, C, *S), or None
-        The one context that belongs to each scan.
+        The parameters that were given and the context it takes.
     """
 
     method: Method
     arguments: Mapping[str, object]
-    zero_intensity: torch.Tensor | None
 
     def value(self, parameter: str) -> object:
         """Return the value of a parameter."""
         return self.arguments.get(parameter, self.method.parameters[parameter])
+
+    def of_part(self, part: slice, n_scans: int) -> dict[str, object]:
+        """Return the arguments for some of the scans: arrays with one entry per scan are cut."""
+        return {
+            name: value[part]
+            if name in PER_SCAN and isinstance(value, torch.Tensor) and len(value) == n_scans
+            else value
+            for name, value in self.arguments.items()
+        }
 
 
 def prepared(name: str, params: Mapping[str, object]) -> Request:
@@ -63,9 +71,7 @@ def prepared(name: str, params: Mapping[str, object]) -> Request:
                 remedy=f"Pass {needed}=...",
             )
     names = {*method.parameters, *method.needs}
-    arguments = {key: value for key, value in params.items() if key in names}
-    zeros = arguments.pop("zero_intensity", None)
-    return Request(method, arguments, zeros if isinstance(zeros, torch.Tensor) else None)
+    return Request(method, {key: value for key, value in params.items() if key in names})
 
 
 class Batches:
@@ -135,11 +141,10 @@ class Batches:
             passes = shared_passes(requests, twins, scans, target)
             for position, (request, twin) in enumerate(zip(requests, twins, strict=True)):
                 extra = {name: value for name, value in supplied.items() if name in request.method.context}
-                if request.zero_intensity is not None:
-                    extra["zero_intensity"] = request.zero_intensity[part]
                 if position in passes:
                     extra["shared"] = passes[position]
-                result = request.method.function(twin, scans, target, **request.arguments, **extra)
+                own = request.of_part(part, len(self.inputs))
+                result = request.method.function(twin, scans, target, **own, **extra)
                 results.append(finished(result, self.inputs))
         return results
 

@@ -11,7 +11,7 @@ from torch import nn
 from ...errors import ConfigError, UnsupportedModelError
 from ..baselines import BASELINES
 from ..passes import column
-from ..paths import integrated_gradients
+from ..paths.straight import integrated_gradients
 from ..registry import Attribution, choice, register
 from .growing import grown_by_gain, grown_in_order
 from .segments import scan_segments

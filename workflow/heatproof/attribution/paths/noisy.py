@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .passes import column
-from .paths import integrated_gradients
-from .registry import Attribution, register
-from .sampling import checked_samples, noise_deviation
-from .streams import normal
+from ..passes import column
+from ..registry import Attribution, register
+from ..sampling import checked_samples, noise_deviation
+from ..streams import normal
+from .straight import integrated_gradients
 
 
 @register(
@@ -49,7 +49,7 @@ def smoothgrad_ig(
     noise_level : float
         Standard deviation of the noise as a share of the scan's largest minus its least value.
     n_steps, rule, baseline, blur_sigma, start, control_mean, zero_intensity, batch_size
-        See `paths.integrated_gradients`. The baseline itself has no noise.
+        See `paths.straight.integrated_gradients`. The baseline itself has no noise.
     seed, scan_keys
         Keys of the random streams.
 

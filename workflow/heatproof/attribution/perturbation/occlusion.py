@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..errors import ConfigError, UnsupportedModelError
-from .baselines import baseline_scans
-from .batches import pairs
+from ...errors import ConfigError, UnsupportedModelError
+from ..baselines import baseline_scans
+from ..batches import pairs
+from ..passes import of_scans, scores
+from ..registry import choice, register
+from ..targets import start_values
 from .incremental import Boxes, IncrementalNetwork, as_maps, as_rows
-from .passes import of_scans, scores
-from .registry import choice, register
-from .targets import start_values
 from .windows import box, check_windows, covering_mean, per_axis, window_corners
 
 PARTS = ("window", "region")
@@ -62,7 +62,7 @@ def occlusion(
         Voxels from one box to the next; by default half the window, at least 1. The first box begins at the
         first voxel; the last may reach beyond the grid.
     baseline : {"zero", "control_mean", "blurred"} or Tensor (C, *S) or (1, C, *S)
-        What is put there, see `paths.integrated_gradients`.
+        What is put there, see `paths.straight.integrated_gradients`.
     blur_sigma : float
         Standard deviation in voxels of the Gaussian that makes the blurred baseline.
     start : {"logit", "probability"}
@@ -70,7 +70,7 @@ def occlusion(
     regions : Tensor of int, shape (*S)
         Labels, for ``by="region"``; 0 is no region and stays 0 in the map.
     control_mean, zero_intensity
-        See `paths.integrated_gradients`.
+        See `paths.straight.integrated_gradients`.
     batch_size : int
         Scans in one pass.
 

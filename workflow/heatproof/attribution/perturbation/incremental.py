@@ -18,10 +18,10 @@ from torch import fx, nn
 from torch.fx.node import map_arg
 from torch.nn import functional
 
-from ..errors import UnsupportedModelError
-from .isolation import ViewsAreReshapes, channels_last
+from ...errors import UnsupportedModelError
+from ..isolation import ViewsAreReshapes, channels_last
+from ..tracing import traced
 from .local_layers import is_pointwise, sliding, without_overwriting
-from .tracing import traced
 
 
 @dataclass

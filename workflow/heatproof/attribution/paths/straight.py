@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from .baselines import baseline_scans
-from .batches import pairs
-from .isolation import channels_last
-from .passes import column, input_gradient, of_scans, scores, scores_and_gradient
-from .path_steps import RULES, Refinement, allotted_points, check_steps, path_points
-from .registry import Attribution, choice, register
+from ...errors import ConfigError
+from ..baselines import baseline_scans
+from ..batches import pairs
+from ..isolation import channels_last
+from ..passes import column, input_gradient, of_scans, scores, scores_and_gradient
+from ..registry import Attribution, choice, register
+from .steps import RULES, Refinement, allotted_points, check_steps, path_points
 
 STEPS = ("uniform", "nonuniform", "adaptive")
 # Equal intervals on which the change of the explained number is looked at before steps are allotted.

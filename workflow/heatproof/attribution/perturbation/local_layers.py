@@ -11,9 +11,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from ..errors import UnsupportedModelError
-from .linear_maps import CONVOLVE
-from .tracing import CONVOLUTIONS
+from ...errors import UnsupportedModelError
+from ..linear_maps import CONVOLVE
+from ..tracing import CONVOLUTIONS
 
 AXES_OF_MAXIMA: dict[type, int] = {nn.MaxPool1d: 1, nn.MaxPool2d: 2, nn.MaxPool3d: 3}
 AXES_OF_AVERAGES: dict[type, int] = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from .baselines import baseline_scans
-from .batches import pairs
-from .passes import column, of_scans, scores
-from .registry import register
-from .streams import stream
+from ...errors import ConfigError
+from ..baselines import baseline_scans
+from ..batches import pairs
+from ..passes import column, of_scans, scores
+from ..registry import register
+from ..streams import stream
 
 
 @register(
@@ -52,13 +52,13 @@ def rise(
     probability : float
         Of a cell to be kept, above 0 and up to 1.
     baseline : {"zero", "control_mean", "blurred"} or Tensor (C, *S) or (1, C, *S)
-        What a masked voxel is set to, see `paths.integrated_gradients`; zero is the published one.
+        What a masked voxel is set to, see `paths.straight.integrated_gradients`; zero is the published one.
     blur_sigma : float
         Standard deviation in voxels of the Gaussian that makes the blurred baseline.
     start : {"logit", "probability"}
         What weights a mask; the probability is the published one.
     control_mean, zero_intensity
-        See `paths.integrated_gradients`.
+        See `paths.straight.integrated_gradients`.
     seed, scan_keys
         Keys of the random streams: one per scan and mask.
     batch_size : int

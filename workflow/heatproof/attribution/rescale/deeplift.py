@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..errors import ConfigError, UnsupportedModelError
-from .baselines import background_scans, baseline_scans
-from .isolation import channels_last, run
-from .registry import Attribution, choice, register
-from .rescale_calls import Linearising, Recording, named_calls, refuse_unseen
-from .rescale_rules import Tape, quotient
-from .targets import STARTS, start_values
+from ...errors import ConfigError, UnsupportedModelError
+from ..baselines import background_scans, baseline_scans
+from ..isolation import channels_last, run
+from ..registry import Attribution, choice, register
+from ..targets import STARTS, start_values
+from .calls import Linearising, Recording, named_calls, refuse_unseen
+from .rules import Tape, quotient
 
 BACKGROUNDS = ("training",)
 
@@ -141,14 +141,14 @@ def deeplift(
     model, inputs, target
         See `heatproof.attribution.attribute`.
     baseline : {"zero", "control_mean", "blurred"} or Tensor (C, *S) or (1, C, *S)
-        The scan without the evidence, see `paths.integrated_gradients`.
+        The scan without the evidence, see `paths.straight.integrated_gradients`.
     blur_sigma : float
         Standard deviation in voxels of the Gaussian that makes the blurred baseline.
     start : {"logit", "probability"}
         What is explained. A probability is a logistic function of the logit (one class) or of the difference of
         two; of more classes it is refused.
     control_mean, zero_intensity
-        See `paths.integrated_gradients`.
+        See `paths.straight.integrated_gradients`.
 
     Returns
     -------

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .baselines import background_scans, baseline_scans
-from .batches import pairs
-from .passes import column, input_gradient, of_scans, scores
-from .registry import Attribution, choice, register
-from .sampling import checked_samples, noise_deviation
-from .streams import normal, stream
+from ..baselines import background_scans, baseline_scans
+from ..batches import pairs
+from ..passes import column, input_gradient, of_scans, scores
+from ..registry import Attribution, choice, register
+from ..sampling import checked_samples, noise_deviation
+from ..streams import normal, stream
 
 BASELINES = ("training", "zero", "control_mean", "blurred")
 
@@ -64,7 +64,7 @@ def expected_gradients(
     background : Tensor, shape (N, C, *S), optional
         Training scans, for ``baseline="training"``.
     control_mean, zero_intensity
-        See `paths.integrated_gradients`.
+        See `paths.straight.integrated_gradients`.
     seed, scan_keys
         Keys of the random streams.
     batch_size : int

@@ -15,10 +15,10 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ..errors import UnsupportedModelError
-from .isolation import SingleChannelConvolution
-from .rectifiers import HIDDEN, OTHER
-from .rescale_rules import Rescaled, RescaledMaximum, Tape
+from ...errors import UnsupportedModelError
+from ..isolation import SingleChannelConvolution
+from ..rectifiers import HIDDEN, OTHER
+from .rules import Rescaled, RescaledMaximum, Tape
 
 
 def words(text: str) -> frozenset[str]:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from .baselines import baseline_scans
-from .passes import scores, scores_and_gradient, split_with_target
-from .registry import Attribution, register
+from ...errors import ConfigError
+from ..baselines import baseline_scans
+from ..passes import scores, scores_and_gradient, split_with_target
+from ..registry import Attribution, register
 
 # Share of the whole way that may be missing after a step, as in the reference implementation.
 CLOSE = 1e-9

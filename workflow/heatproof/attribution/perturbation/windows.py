@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 
 def per_axis(value: int | Sequence[int] | None, default: list[int], field: str) -> tuple[int, ...]:
