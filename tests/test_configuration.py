@@ -79,6 +79,18 @@ def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (set_at("methods.lrp.rule", "gama"), "methods.lrp.rule", ["alpha_beta"]),
         (set_at("methods.untrained.inner_parameters.bet", 1), "methods.untrained.inner_parameters.bet", ["beta"]),
         (set_at("models.wang_b.network", "wang_x"), "models.wang_b.network", ["densenet", "boehle"]),
+        (set_at("methods.lrp.beta", 0.25), "methods.lrp.beta", ["alpha = 1 + beta"]),
+        (
+            set_at("methods.mine", {"method": "integrated_gradients", "steps": "adaptive", "n_steps": 4}),
+            "methods.mine.n_steps",
+            ["less than the minimum of 5"],
+        ),
+        (
+            set_at("methods.mine", {"method": "lrp", "rule": "z_box", "low": 3, "high": -3}),
+            "methods.mine.low",
+            ["not below"],
+        ),
+        (set_at("methods.smoothgrad.noise_level", float("nan")), "noise_level", ["no finite number"]),
         (set_at("attribution.methods", ["lrp", "nope"]), "attribution.methods", ["'nope' is not configured"]),
         (set_at("models.wang_b.methods", ["lrp", "nope"]), "models.wang_b.methods", ["'nope' is not configured"]),
         (set_at("models.wang_b.training.epochs", 1.5), "models.wang_b.training.epochs", ["integer"]),

@@ -14,8 +14,8 @@ import yaml
 from torch import nn
 
 from attribution.evidence.controls import line
-from attribution.networks import SIZE, convolutional, scans
-from heatproof.attribution import METHODS, attribute, attribute_with_residual, required_context
+from attribution.networks import SIZE, convolutional, scans, seasoned
+from heatproof.attribution import METHODS, attribute, attribute_together, attribute_with_residual, required_context
 from heatproof.attribution.batches import in_batches
 from heatproof.errors import ConfigError, HeatproofError, UnsupportedModelError
 
@@ -249,6 +249,86 @@ def test_required_context_follows_the_configured_parameters():
     assert required_context("integrated_gradients", {"baseline": "zero"}) == {"zero_intensity"}
     assert required_context("integrated_gradients", {"baseline": "blurred"}) == set()
     assert required_context("untrained", {"inner": "integrated_gradients"}) == {"zero_intensity"}
+
+
+class Standardised(nn.Conv2d):
+    """A convolution with its own forward pass."""
+
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, self.bias, padding=1)
+
+
+def test_a_layer_with_its_own_forward_pass_keeps_it():
+    model = seasoned(nn.Sequential(Standardised(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 132, 2)))
+    inputs = scans(2, channels=1)
+    points = inputs.clone().requires_grad_()
+    expected = torch.autograd.grad(model(points)[:, 1].sum(), points)[0]
+    torch.testing.assert_close(attribute("saliency", model, inputs, 1), expected)
+
+
+class Overwriting(nn.Module):
+    """Reads again what its rectifier has overwritten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.act, self.head = nn.ReLU(inplace=True), nn.Linear(3, 2)
+
+    def forward(self, x):
+        x = self.first(x)
+        y = self.second(self.act(x))
+        return self.head((x + y).mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["saliency", "lrp", "deeplift", "occlusion", "gradcam"])
+def test_a_network_that_reads_what_it_has_overwritten_is_refused(name):
+    with pytest.raises(UnsupportedModelError, match="overwritten") as caught:
+        attribute(name, seasoned(Overwriting()), scans(2), 1)
+    assert caught.value.field == "act"
+
+
+def test_a_normalisation_over_the_batch_is_refused_by_name():
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, track_running_stats=False), nn.Flatten())
+    with pytest.raises(UnsupportedModelError, match="depends on its batch") as caught:
+        attribute("saliency", model.double(), scans(2), 1)
+    assert caught.value.field == "1"
+
+
+def test_scans_of_another_type_than_the_weights_are_refused():
+    with pytest.raises(ConfigError) as caught:
+        attribute("saliency", convolutional(2), scans(2).float(), 1)
+    assert caught.value.field == "inputs" and "float32" in caught.value.problem
+
+
+def test_a_network_that_drops_the_batch_axis_is_refused():
+    class Squeezing(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)).squeeze()
+
+    with pytest.raises(UnsupportedModelError, match="rows"):
+        attribute("saliency", Squeezing(), scans(2, 1), torch.tensor([1]))
+
+
+@pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", ["saliency", "gradcam", "integrated_gradients", "lrp", "deeplift"])
+def test_a_caller_without_gradients_gets_the_same_map(name, guard):
+    model, inputs = convolutional(2), scans(2)
+    expected = attribute(name, model, inputs, 1)
+    with guard():
+        found = attribute(name, model, scans(2), 1)
+    torch.testing.assert_close(found.clone(), expected)
+
+
+@pytest.mark.parametrize("word", ["seed", "batch_size", "scan_keys", "shared"])
+def test_what_belongs_to_the_call_is_no_parameter_of_a_method(word):
+    for wanted in (
+        lambda: attribute_together({"a": ("smoothgrad", {word: 1})}, convolutional(2), scans(2), 1),
+        lambda: attribute("untrained", convolutional(2), scans(2), 1, inner="saliency", inner_parameters={word: 1}),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            wanted()
+        assert caught.value.field.endswith(word)
 
 
 def schema() -> dict:

@@ -78,7 +78,20 @@ def test_untrained_refuses_weights_that_it_cannot_draw():
             super().__init__()
             self.scale = nn.Parameter(torch.ones(1))
 
-    for model, field in ((nn.Sequential(nn.Linear(2, 2), Own()), "1.scale"), (nn.Identity(), "Identity")):
+    class Container(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias, self.inner = nn.Parameter(torch.ones(1)), Own()
+
+        def reset_parameters(self) -> None:  # vouches for its own parameter only
+            self.bias.data.normal_()
+
+    cases = (
+        (nn.Sequential(nn.Linear(2, 2), Own()), "1.scale"),
+        (Container(), "inner.scale"),
+        (nn.Identity(), "Identity"),
+    )
+    for model, field in cases:
         with pytest.raises(UnsupportedModelError) as caught:
             reinitialised(model, 0)
         assert caught.value.field == field

@@ -337,3 +337,21 @@ def test_views_of_volumes_work_in_any_memory_order():
     points = inputs.clone().requires_grad_()
     expected = torch.autograd.grad(model(points)[:, 1].sum(), points)[0]
     torch.testing.assert_close(attribute("saliency", model, inputs, 1), expected)
+
+
+def test_separating_leaves_the_network_alone_and_turns_functional_dropout_off():
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(2, 3, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            x = functional.dropout(torch.relu(self.conv(x)), 0.5, self.training)
+            return self.head(x.mean((2, 3))) * torch.tensor([1.0, 2.0], dtype=x.dtype)
+
+    model, inputs = seasoned(Dropping()), scans(2)
+    model.train()
+    own = set(vars(model))
+    separated = separate_activations(model)
+    assert model.training and separated.training and set(vars(model)) == own
+    torch.testing.assert_close(separated.eval()(inputs), model.eval()(inputs))

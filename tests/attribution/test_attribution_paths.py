@@ -9,6 +9,7 @@ from torch import nn
 from attribution.networks import SIZE, convolutional, scans, seasoned
 from heatproof.attribution import attribute, attribute_with_residual
 from heatproof.attribution.paths.steps import Refinement, allotted_points, path_points
+from heatproof.attribution.smoothing import gaussian_smooth
 from heatproof.errors import ConfigError
 
 
@@ -164,3 +165,11 @@ def test_expected_gradients_draw_scans_and_places_per_scan_key():
 def test_path_points_of_uniform_rules():
     assert path_points(4, "left")[0].tolist() == [0, 0.25, 0.5, 0.75]
     assert path_points(4, "middle")[0].tolist() == [0.125, 0.375, 0.625, 0.875]
+
+
+def test_the_baseline_of_smoothgrad_ig_has_no_noise():
+    model, inputs = convolutional(2), scans(2, 1)
+    more = {"n_samples": 2, "n_steps": 3, "noise_level": 0.5}
+    named = attribute("smoothgrad_ig", model, inputs, 1, baseline="blurred", blur_sigma=1.0, **more)
+    array = attribute("smoothgrad_ig", model, inputs, 1, baseline=gaussian_smooth(inputs, 1.0), **more)
+    torch.testing.assert_close(named, array)

@@ -25,7 +25,6 @@ class Net(nn.Module):
         self.between = between
         self.first, self.second = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
         self.relu, self.group, self.linear = nn.ReLU(), nn.GroupNorm(2, 4), nn.Linear(4, n_classes)
-        self.batch = nn.BatchNorm2d(4, track_running_stats=False)
         self.recurrent = nn.LSTM(11, 11, batch_first=True)
 
     def forward(self, x):
@@ -124,7 +123,7 @@ def test_one_activation_gives_each_element_its_own_change(layer, n_axes):
         (lambda net, x: net.group(x), "group_norm"),
         (lambda net, x: functional.layer_norm(x, x.shape[1:]), "layer_norm"),
         (lambda net, x: functional.instance_norm(x), "instance_norm"),
-        (lambda net, x: net.batch(x), "batch_norm"),
+        (lambda net, x: functional.batch_norm(x, None, None, training=True), "batch_norm"),
         (lambda net, x: x.softmax(1), "softmax"),
         (lambda net, x: functional.scaled_dot_product_attention(x, x, x), "attention"),
         (lambda net, x: net.recurrent(x.flatten(1, 2))[0][..., None], "lstm"),
@@ -205,18 +204,25 @@ def test_a_scan_that_is_its_baseline_has_an_empty_map():
     assert (attribute("deeplift", convolutional(3), inputs, 1, baseline=inputs) == 0).all()
 
 
-@pytest.mark.parametrize("layer", [nn.ReLU(), nn.Tanh(), nn.GELU(), nn.LeakyReLU(), nn.Softplus()], ids=str)
+@pytest.mark.parametrize(
+    "layer",
+    [nn.ReLU(), nn.Tanh(), nn.GELU(), nn.LeakyReLU(), nn.Softplus(), nn.ELU(), nn.SELU(), nn.Hardsigmoid()],
+    ids=str,
+)
 def test_near_its_baseline_a_scan_has_the_gradient(layer):
     stream = torch.Generator().manual_seed(0)
     values = torch.randn(500, generator=stream, dtype=torch.float64)
     point = values.clone().requires_grad_()
     expected = torch.autograd.grad(layer(point).sum(), point)[0]
     for step in (0.0, 1e-15, 1e-12, 1e-9, 1e-7):
-        found = quotient(layer, values + step, values, is_smooth=not isinstance(layer, (nn.ReLU, nn.LeakyReLU)))
-        # straight pieces are as exact as the difference of two inputs is
-        torch.testing.assert_close(found, expected, rtol=0, atol=2e-7 if step >= 1e-9 else 0.13)
-        if not isinstance(layer, nn.LeakyReLU):
-            torch.testing.assert_close(found, expected, rtol=0, atol=2e-7)
+        torch.testing.assert_close(quotient(layer, values + step, values), expected, rtol=0, atol=2e-7)
+
+
+def test_across_a_kink_the_quotient_is_that_of_the_two_pieces():
+    values = torch.tensor([3e-10, 1.0, 1e-3], dtype=torch.float64)
+    others = torch.tensor([-1e-10, -1.0, 1e-3], dtype=torch.float64)
+    found = quotient(nn.LeakyReLU(0.1), values, others)
+    torch.testing.assert_close(found, torch.tensor([0.775, 0.55, 1.0], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("n_classes", [1, 2])

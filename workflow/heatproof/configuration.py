@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -164,6 +165,8 @@ def _validator() -> Any:
 
 def _check_leaf(value: Any, schema: Mapping[str, Any], path: tuple[str, ...], source: str) -> None:
     """Check type, range, pattern and the like of one value; mappings are walked by `_check`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{value} is no finite number.", file=source, field=_dotted(path), remedy=_expected(schema))
     walked = ("properties", "additionalProperties", "required")
     plain = {key: item for key, item in schema.items() if key not in walked}
     for error in sorted(_validator()(plain).iter_errors(value), key=lambda error: list(error.path)):
@@ -246,6 +249,10 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
             )
     for name, method in study["methods"].items():
         _check_inner(method, (*path, "methods", name), source)
+        _check_pairs(method, (*path, "methods", name), source)
+        if method.get("inner") == "lrp":
+            inner = {"method": "lrp", **(method["inner_parameters"] or {})}
+            _check_pairs(inner, (*path, "methods", name, "inner_parameters"), source)
 
 
 def _check_inner(method: dict[str, Any], path: tuple[str, ...], source: str) -> None:
@@ -256,6 +263,27 @@ def _check_inner(method: dict[str, Any], path: tuple[str, ...], source: str) -> 
     _check(inner, {"one_of_method": ["methods.yaml"]}, (*path, "inner_parameters"), source)
     # The class that is explained is the control's, so its inner method has none of its own.
     method["inner_parameters"] = {key: value for key, value in inner.items() if key not in ("method", "target")}
+
+
+def _check_pairs(method: Mapping[str, Any], path: tuple[str, ...], source: str) -> None:
+    """Check numbers of relevance propagation that have to fit each other."""
+    if method["method"] != "lrp":
+        return
+    alpha, beta, low, high = (method[key] for key in ("alpha", "beta", "low", "high"))
+    if alpha is not None and beta is not None and abs(alpha - beta - 1) > 1e-6:
+        raise ConfigError(
+            f"alpha {alpha} and beta {beta} do not conserve relevance.",
+            file=source,
+            field=_dotted((*path, "beta")),
+            remedy="use alpha = 1 + beta, or give only one of them.",
+        )
+    if low is not None and high is not None and low >= high:
+        raise ConfigError(
+            f"low {low} is not below high {high}.",
+            file=source,
+            field=_dotted((*path, "low")),
+            remedy="give the least and the largest value that a scan can have.",
+        )
 
 
 def _dotted(path: tuple[str, ...]) -> str:

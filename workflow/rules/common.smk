@@ -57,7 +57,7 @@ def method_of(wildcards):
 
 
 def attribution_of(wildcards):
-    """Return the attribution section less what this method's maps do not depend on."""
+    """Return the attribution section less the list of methods, and the background where no scan of it is used."""
     section = dict(study_of(wildcards)["attribution"])
     del section["methods"]
     if not configuration.needs_background(method_of(wildcards)):

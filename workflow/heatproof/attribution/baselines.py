@@ -23,7 +23,7 @@ def baseline_scans(
     Raises
     ------
     ConfigError
-        An unknown baseline, a control mean that was not passed, or an array on another grid.
+        An unknown baseline, a control mean that was not passed, an array on another grid, or no blur.
     """
     if isinstance(baseline, str) and choice(baseline, BASELINES, "baseline") == "control_mean":
         if control_mean is None:
@@ -43,6 +43,8 @@ def baseline_scans(
             )
         return baseline.detach().to(inputs).expand_as(inputs)
     if baseline == "blurred":
+        if not 0 < blur_sigma < float("inf"):
+            raise ConfigError(f"blur_sigma is {blur_sigma}.", field="blur_sigma", remedy="Use a number above 0.")
         return gaussian_smooth(inputs, blur_sigma)
     if zero_intensity is None:
         return torch.zeros_like(inputs)

@@ -42,9 +42,10 @@ def attribute(
     scan_keys : sequence, optional
         One key per scan (its id) for its random stream; by default its position in `inputs`.
     precision : {"float32", "bfloat16"}
-        Arithmetic of convolutions and dense layers. bfloat16 (autocast) halves what a GPU that has it must keep.
-        A map correlates by more than .98 with that of single precision (tested); where a rectifier or a maximum
-        flips, single voxels change more.
+        Arithmetic of the network's passes. bfloat16 (autocast) halves what a GPU that has it must keep; in our tests
+        maps correlate by more than .95 with those of single precision, and single voxels change more where a
+        rectifier or a maximum flips. lrp, ablationcam and occlusion, which walk the network
+        themselves or look at small differences, keep single precision.
     **params
         Parameters of the method, and the context it needs: ``prior`` (*S), ``permuted`` (a network),
         ``control_mean`` (C, *S), ``zero_intensity`` (B, C, *S), ``background`` (N, C, *S), ``regions`` (*S).

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +12,11 @@ from torch import nn
 from ..errors import ConfigError
 from .activations.layers import chosen_layer, rectified_layer
 from .batches import default_batch_size, in_batches
-from .isolation import device_of, isolated
+from .isolation import PRECISIONS, arithmetic, device_of, isolated, refuse_side_effects
 from .registry import Attribution, Method, check_parameters, choice, lookup
 from .shared import Pass
 from .targets import class_indices
 
-PRECISIONS = ("float32", "bfloat16")
 # Arguments that may hold one array per scan.
 PER_SCAN = ("zero_intensity", "base")
 # What a method shares of a layer, and how its name follows from the parameter `layer`.
@@ -100,6 +98,7 @@ class Batches:
     ) -> None:
         check_inputs(inputs)
         self.inputs, self.seed, self.device = inputs, seed, device_of(model)
+        check_types(model, inputs)
         self.precision = choice(precision, PRECISIONS, "precision")
         self.keys = list(range(len(inputs))) if scan_keys is None else list(scan_keys)
         if len(self.keys) != len(inputs):
@@ -115,6 +114,12 @@ class Batches:
 
     def run(self, requests: Sequence[Request]) -> list[Attribution]:
         """Return the maps of each method, in order."""
+        with torch.inference_mode(False), torch.enable_grad():
+            return self.explained(requests)
+
+    def explained(self, requests: Sequence[Request]) -> list[Attribution]:
+        """Return the maps of each method, in order, where gradients can be taken."""
+        refuse_side_effects(self.model, self.inputs[:1].detach().clone().to(self.device))
         # a method may change its private network, so each has its own; those that can share a pass share one
         sharing = [request.method.shares for request in requests]
         common = isolated(self.model) if any(sharing) else self.model
@@ -133,11 +138,11 @@ class Batches:
         self, requests: Sequence[Request], twins: Sequence[nn.Module], part: slice, size: int
     ) -> list[Attribution]:
         """Return the maps of one batch by each method."""
-        scans = self.inputs[part].detach().to(self.device)
-        target = None if self.target is None else self.target[part]
+        scans = self.inputs[part].detach().clone().to(self.device)
+        target = None if self.target is None else self.target[part].clone()
         supplied: dict[str, object] = {"seed": self.seed, "scan_keys": self.keys[part], "batch_size": size}
         results = []
-        with arithmetic(self.precision, self.device):
+        with arithmetic(self.precision):
             passes = shared_passes(requests, twins, scans, target)
             for position, (request, twin) in enumerate(zip(requests, twins, strict=True)):
                 extra = {name: value for name, value in supplied.items() if name in request.method.context}
@@ -184,13 +189,6 @@ def shared_passes(
     return passes
 
 
-@contextmanager
-def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """Run the convolutions and dense layers inside the block in a precision, with gradients also in a `no_grad`."""
-    with torch.enable_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        yield
-
-
 def check_inputs(inputs: torch.Tensor) -> None:
     """Check that inputs are a non-empty batch of finite scans.
 
@@ -210,6 +208,23 @@ def check_inputs(inputs: torch.Tensor) -> None:
         raise ConfigError("There are no scans to explain.", field="inputs", remedy="Pass at least one scan.")
     if not bool(torch.isfinite(inputs).all()):
         raise ConfigError("A scan holds NaN or infinite values.", field="inputs", remedy="Repair or exclude the scan.")
+
+
+def check_types(model: nn.Module, inputs: torch.Tensor) -> None:
+    """Check that scans and weights are of one type.
+
+    Raises
+    ------
+    ConfigError
+        They are not.
+    """
+    kinds = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()}
+    if kinds and inputs.dtype not in kinds:
+        raise ConfigError(
+            f"The scans are {inputs.dtype}, the network's weights {', '.join(map(str, kinds))}.",
+            field="inputs",
+            remedy="Convert one of them, for example inputs.to(next(network.parameters()).dtype).",
+        )
 
 
 def checked_batch_size(batch_size: int) -> int:

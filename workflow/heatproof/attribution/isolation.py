@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -17,6 +19,10 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import UnsupportedModelError
 from .linear_maps import CHANNELS_LAST, Convolution, fast_order
+
+PRECISIONS = ("float32", "bfloat16")
+NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_precision: ContextVar[str] = ContextVar("precision", default="float32")
 
 
 def isolated(model: nn.Module) -> nn.Module:
@@ -27,8 +33,16 @@ def isolated(model: nn.Module) -> nn.Module:
     Raises
     ------
     UnsupportedModelError
-        The network cannot be copied (it holds tensors that are the result of a computation).
+        The network cannot be copied (it holds tensors that are the result of a computation), or a batch
+        normalisation has no statistics of its own, so that a scan's map would depend on its neighbours.
     """
+    for name, module in model.named_modules():
+        if isinstance(module, NORMALISATIONS) and (module.running_mean is None or module.running_var is None):
+            raise UnsupportedModelError(
+                "The batch normalisation keeps no running statistics, so a scan's output depends on its batch.",
+                field=name,
+                remedy="Use track_running_stats=True and train again.",
+            )
     try:
         twin = copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
@@ -46,6 +60,34 @@ def isolated(model: nn.Module) -> nn.Module:
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
     return twin
+
+
+def refuse_side_effects(model: nn.Module, scan: torch.Tensor) -> None:
+    """Check that a network computes the same when its activations stop working in place.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The caller's network.
+    scan : Tensor, shape (1, C, *S)
+
+    Raises
+    ------
+    UnsupportedModelError
+        It reads again what an activation has overwritten: its private copy would be another network.
+    """
+    acting = [name for name, module in model.named_modules() if getattr(module, "inplace", False) is True]
+    if not acting:
+        return
+    with torch.no_grad():
+        as_written = copy.deepcopy(model).eval()(scan.clone())
+        as_copied = isolated(model)(scan.clone())
+    if not torch.allclose(as_written, as_copied, rtol=1e-3, atol=1e-4 * float(as_written.abs().max()) + 1e-12):
+        raise UnsupportedModelError(
+            "The network reads a tensor again after an activation has overwritten it.",
+            field=", ".join(acting),
+            remedy="Set inplace=False where the tensor before the activation is used too, and train again.",
+        )
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -67,7 +109,8 @@ def channels_last(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             module.weight.data = module.weight.data.contiguous(memory_format=order)
-            if module.in_channels == 1:
+            is_own = type(module).forward not in (nn.Conv2d.forward, nn.Conv3d.forward)
+            if module.in_channels == 1 and not is_own and "forward" not in vars(module):
                 module.forward = types.MethodType(single_channel_forward, module)  # type: ignore[method-assign]
     return inputs.contiguous(memory_format=order)
 
@@ -100,6 +143,21 @@ def single_channel_forward(layer: nn.Conv2d | nn.Conv3d, values: torch.Tensor) -
     return SingleChannelConvolution.apply(values, Convolution(layer))
 
 
+def current_precision() -> str:
+    """Return the arithmetic of the network's passes: "float32" or "bfloat16"."""
+    return _precision.get()
+
+
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """Let the passes that `run` makes inside the block compute in a precision; a method's own sums do not change."""
+    before = _precision.set(precision)
+    try:
+        yield
+    finally:
+        _precision.reset(before)
+
+
 class ViewsAreReshapes(TorchFunctionMode):
     """Lets ``tensor.view(shape)`` copy where the memory order asks for it, which a plain view refuses."""
 
@@ -111,6 +169,8 @@ class ViewsAreReshapes(TorchFunctionMode):
 
 
 def run(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Return the output of a private network for inputs in any memory order."""
-    with ViewsAreReshapes():
-        return model(inputs)
+    """Return the output of a private network for inputs in any memory order, in the inputs' type."""
+    reduced = _precision.get() == "bfloat16"
+    with ViewsAreReshapes(), torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=reduced):
+        outputs = model(inputs)
+    return outputs.to(inputs.dtype) if reduced and isinstance(outputs, torch.Tensor) else outputs

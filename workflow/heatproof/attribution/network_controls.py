@@ -10,8 +10,8 @@ from torch import nn
 
 from ..errors import ConfigError, UnsupportedModelError
 from ..randomness import integer_seed
-from .isolation import device_of, isolated
-from .registry import METHODS, Attribution, register
+from .isolation import current_precision, device_of, isolated
+from .registry import METHODS, Attribution, check_parameters, lookup, register
 
 
 @register(
@@ -158,6 +158,7 @@ def inner_maps(
         raise ConfigError(
             f"{inner!r} is a control itself.", field="inner", remedy=f"Choose one of: {', '.join(names)}."
         )
+    check_parameters(lookup(inner), inner_parameters or {})
     arguments: dict[str, Any] = {**(inner_parameters or {}), **context}
     return attribute_with_residual(
         inner,
@@ -167,6 +168,7 @@ def inner_maps(
         seed=seed,
         batch_size=batch_size,
         scan_keys=scan_keys,
+        precision=current_precision(),
         **arguments,
     )
 
@@ -190,7 +192,7 @@ def reinitialised(model: nn.Module, seed: int) -> nn.Module:
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()
-                fresh |= {id(parameter) for parameter in module.parameters()}
+                fresh |= {id(parameter) for parameter in module.parameters(recurse=False)}
     stale = [name for name, parameter in twin.named_parameters() if id(parameter) not in fresh]
     if stale or not fresh:
         raise UnsupportedModelError(

@@ -161,7 +161,7 @@ def check_parameters(method: Method, parameters: Mapping[str, object]) -> None:
     allowed = method.parameters
     remedy = f"Allowed parameters of {method.name}: {', '.join(sorted(allowed)) or 'none'}."
     for name in parameters:
-        if name not in allowed and name not in CONTEXT:
+        if name not in allowed and name not in PREPARED:
             raise ConfigError(
                 f"The method {method.name!r} has no parameter {name!r}.",
                 field=f"{method.name}.{name}",

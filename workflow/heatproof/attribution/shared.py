@@ -55,12 +55,15 @@ class Pass:
         several: bool = False,
     ) -> None:
         self.switch, self.several = Switch(), several
-        self.points = channels_last(model, inputs).detach().requires_grad_(to_input)
+        names = list(layers)
+        # of several layers one may lie on the way to another, so none can be where gradients end
+        connected = to_input or len(names) > 1
+        self.points = channels_last(model, inputs).detach().requires_grad_(connected)
         self.wanted = [self.points] if to_input else []
         self.made: dict[str, list[torch.Tensor]] = {}
-        seen: dict[str, list[object]] = {name: [] for name in layers}
+        seen: dict[str, list[object]] = {name: [] for name in names}
         switched = switched_rectifiers(model, self.switch) if rectifiers else nullcontext()
-        with torch.enable_grad(), recorded(model, seen, to_input), switched:
+        with torch.enable_grad(), recorded(model, seen, connected), switched:
             self.explained = start_values(run(model, self.points), target, start)
         if rectifiers:
             refuse_hidden_rectifiers(self.explained, model)
@@ -71,7 +74,11 @@ class Pass:
         if rule not in self.made:
             self.switch.rule = rule
             wanted = [*self.wanted, *self.layers.values()]
-            self.made[rule] = list(torch.autograd.grad(self.explained.sum(), wanted, retain_graph=self.several))
+            found = torch.autograd.grad(self.explained.sum(), wanted, retain_graph=self.several, allow_unused=True)
+            self.made[rule] = [
+                torch.zeros_like(one) if gradient is None else gradient
+                for one, gradient in zip(wanted, found, strict=True)
+            ]
         return self.made[rule]
 
     def gradient(self, rule: str = "gradient") -> torch.Tensor:

@@ -63,6 +63,11 @@ def start_values(logits: torch.Tensor, target: torch.Tensor | None, start: str =
             f"The network returns {shape} where (batch, classes) is needed.",
             remedy="Wrap the network so that it returns one logit per class.",
         )
+    if target is not None and len(logits) != len(target):
+        raise UnsupportedModelError(
+            f"The network returns {len(logits)} rows for {len(target)} scans.",
+            remedy="Let it return (batch, classes): a squeeze of all axes drops the batch of one scan.",
+        )
     logits = logits[:, None] if logits.ndim == 1 else logits
     n_classes = logits.shape[1]
     if target is None and n_classes != 1:

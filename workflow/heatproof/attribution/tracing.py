@@ -80,14 +80,23 @@ def separate_activations(model: nn.Module) -> nn.Module:
     """Return the same network with an own `nn.ReLU` for every rectification, sharing its weights.
 
     Networks that call one rectifier twice (MONAI's ResNet) or use ``torch.relu`` are refused by guided
-    backpropagation; the returned network computes the same numbers, has the same state and is accepted.
+    backpropagation; the returned network computes the same numbers, has the same state and is accepted. It is made
+    for evaluation: a dropout that the network applies as a function is off in it for good.
 
     Raises
     ------
     UnsupportedModelError
         The forward pass cannot be traced.
     """
-    graph = traced(model)
+    modes = {module: module.training for module in model.modules()}
+    own = set(vars(model))
+    try:
+        graph = traced(model.eval())
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        # constants that tracing has put onto the network
+        constants = {name: vars(model).pop(name) for name in set(vars(model)) - own}
     root = nn.Module()
     for name, child in model.named_children():
         root.add_module(name, child)
@@ -95,6 +104,8 @@ def separate_activations(model: nn.Module) -> nn.Module:
         root.register_parameter(name, parameter)
     for name, buffer in model.named_buffers(recurse=False):
         root.register_buffer(name, buffer)
+    for name, constant in constants.items():
+        setattr(root, name, constant)
     count = 0
     for node in graph.nodes:
         if is_rectification(model, node):

@@ -243,5 +243,7 @@ def _describe(
     file.attrs["parameters"] = json.dumps({**parameters, "target": job.entry.get("target", "patient")}, sort_keys=True)
     file.attrs["seed"] = job.study_seed
     file.attrs["model_sha256"] = model_sha256
+    file.attrs["precision"] = job.precision
+    file.attrs["n_background"] = job.n_background
     if cohort.grid.affine is not None:
         file.attrs["affine"] = cohort.grid.affine

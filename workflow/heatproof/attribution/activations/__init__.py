@@ -1,8 +1,8 @@
 """Class-activation methods: which feature maps of a layer speak for the class, and where.
 
 All take the output of one layer, by default the deepest convolution, and interpolate what they make of it
-(multi)linearly onto the scan's grid. The output of a convolution is signed. Two methods divide by sums of feature
-maps and are made for rectified ones; their default is the rectifier after that convolution.
+(multi)linearly onto the scan's grid. The output of a convolution is signed. Three methods are made for rectified
+feature maps, two of which divide by their sums; their default is the rectifier after that convolution.
 """
 
 from __future__ import annotations

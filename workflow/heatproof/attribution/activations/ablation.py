@@ -59,7 +59,7 @@ def ablationcam(
         As `gradcam`.
     """
     layer = chosen_layer(model, layer)
-    with torch.no_grad(), full_precision(inputs.device):
+    with torch.no_grad(), full_precision():
         tail = network_after(model, inputs, layer)
         complete = start_values(tail.output, target, start)
         lost = complete[:, None] - ablated_scores(tail, target, start, batch_size)

@@ -71,7 +71,7 @@ def first_loadings(features: torch.Tensor) -> torch.Tensor:
     The product of the map and the summed features is the eigenvalue times the sum of the loadings, so that sum
     decides the sign; where it is zero, the largest loading does.
     """
-    with full_precision(features.device):
+    with full_precision():
         rows = features.flatten(2).double()
         loadings = torch.linalg.eigh(rows @ rows.mT).eigenvectors[..., -1]
     total = loadings.sum(1, keepdim=True)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from ...errors import UnsupportedModelError
-from ..isolation import channels_last, run
+from ..isolation import arithmetic, channels_last, run
 from ..shared import Pass, the_map
 from ..tracing import is_rectification, last_convolution, submodule, traced
 
@@ -109,6 +109,6 @@ def on_grid(coarse: torch.Tensor, size: torch.Size) -> torch.Tensor:
     return functional.interpolate(coarse, size=tuple(size), mode=LINEAR_MODES[len(size)], align_corners=False)
 
 
-def full_precision(device: torch.device) -> AbstractContextManager[None]:
+def full_precision() -> AbstractContextManager[None]:
     """Return a context in which small differences are not rounded to bfloat16."""
-    return torch.autocast(device.type, enabled=False)
+    return arithmetic("float32")

@@ -86,7 +86,7 @@ def whole_network(model: nn.Module, points: torch.Tensor, layer: str) -> Run:
 def agrees(tail: Run, features: torch.Tensor, output: torch.Tensor) -> bool:
     """Return whether a tail gives the network's own output for the layer's own output."""
     try:
-        found = tail(features)
+        found = tail(features.clone())  # what follows may write into it
     except Exception as error:  # a graph that does not run is not the network's
         if is_out_of_memory(error):
             raise

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from ..baselines import baseline_scans
 from ..passes import column
 from ..registry import Attribution, register
 from ..sampling import checked_samples, noise_deviation
@@ -60,6 +61,7 @@ def smoothgrad_ig(
     """
     checked_samples(n_samples, noise_level)
     deviation = column(noise_deviation(inputs, noise_level), inputs)
+    begin = baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma)
     maps = torch.zeros_like(inputs)
     residual = torch.zeros(len(inputs), dtype=torch.float64, device=inputs.device)
     for sample in range(n_samples):
@@ -67,13 +69,11 @@ def smoothgrad_ig(
             model,
             inputs + deviation * normal(inputs, seed, "smoothgrad_ig", scan_keys, sample),
             target,
-            baseline=baseline,
-            blur_sigma=blur_sigma,
+            baseline="zero",
+            zero_intensity=begin,
             rule=rule,
             n_steps=n_steps,
             start=start,
-            control_mean=control_mean,
-            zero_intensity=zero_intensity,
             batch_size=batch_size,
         )
         maps.add_(one.maps, alpha=1 / n_samples)

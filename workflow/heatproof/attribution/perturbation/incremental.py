@@ -261,4 +261,6 @@ class IncrementalNetwork:
                 continue
             total += math.prod(shape[1:])
             part += shape[1] * math.prod(self.boxes[node].lengths) if node in self.boxes else math.prod(shape[1:])
+            if node not in self.boxes:  # what it reads is rebuilt as whole maps
+                part += sum(math.prod(self.shapes[each][1:]) for each in node.all_input_nodes if each in self.boxes)
         return part / total

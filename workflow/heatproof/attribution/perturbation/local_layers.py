@@ -161,11 +161,18 @@ def without_overwriting(graph: fx.Graph) -> list[fx.Node]:
         is_named = node.op in ("call_method", "call_function") and name.endswith("_") and not name.startswith("__")
         if not (is_flagged or is_named or node.target in OUT_OF_PLACE or node.target is operator.setitem):
             continue
-        if any(len(source.users) > 1 for source in node.all_input_nodes[:1]):
-            raise UnsupportedModelError("A step overwrites what another one uses.", field=node.name)
+        if any(len(source.users) > 1 or may_be_view(source) for source in node.all_input_nodes[:1]):
+            raise UnsupportedModelError("A step overwrites what another one may use.", field=node.name)
         node.args = tuple(False if each is True else each for each in node.args)
         node.kwargs = {**node.kwargs, "inplace": False} if "inplace" in node.kwargs else node.kwargs
         node.target = OUT_OF_PLACE.get(node.target, node.target)
         if node.op == "call_method" and name.removesuffix("_") in POINTWISE_METHODS:
             node.target = name.removesuffix("_")
     return list(graph.nodes)
+
+
+def may_be_view(node: fx.Node) -> bool:
+    """Return whether a step's result may share memory with another one's: whatever is no layer and not pointwise."""
+    if node.op == "placeholder":
+        return False
+    return node.op != "call_module" and node.target not in POINTWISE_FUNCTIONS and node.target not in POINTWISE_METHODS

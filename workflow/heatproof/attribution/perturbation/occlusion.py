@@ -10,6 +10,7 @@ from torch import nn
 from ...errors import ConfigError, UnsupportedModelError
 from ..baselines import baseline_scans
 from ..batches import pairs
+from ..isolation import arithmetic
 from ..passes import of_scans, scores
 from ..registry import choice, register
 from ..targets import start_values
@@ -85,13 +86,16 @@ def occlusion(
     """
     fill = baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma)
     if choice(by, PARTS, "by") == "region":
-        return occluded_regions(model, inputs, target, fill, checked_regions(regions, inputs), start, batch_size)
+        labels = checked_regions(regions, inputs)
+        with arithmetic("float32"):
+            return occluded_regions(model, inputs, target, fill, labels, start, batch_size)
     sizes = tuple(inputs.shape[2:])
     window = per_axis(window, [max(1, size // 10) for size in sizes], "window")
     stride = per_axis(stride, [max(1, each // 2) for each in window], "stride")
     check_windows(sizes, window, stride)
     corners = torch.tensor(list(window_corners(sizes, window, stride)), device=inputs.device)
-    falls = window_falls(model, inputs, target, fill, corners, window, start, batch_size)
+    with arithmetic("float32"):  # the fall of one window is smaller than the steps of bfloat16
+        falls = window_falls(model, inputs, target, fill, corners, window, start, batch_size)
     return covering_mean(falls, corners, window, sizes).to(inputs)
 
 

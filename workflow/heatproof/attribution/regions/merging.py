@@ -64,7 +64,7 @@ def sorted_edges(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         costs.append(np.sqrt(((features[ahead] - features[behind]) ** 2).sum(-1)).ravel())
         pairs.append(np.stack([voxels[ahead].ravel(), voxels[behind].ravel()], 1))
     cost = np.concatenate(costs)
-    order = np.argsort(cost)
+    order = np.argsort(cost, kind="stable")  # the default sort of ties depends on the processor
     return np.concatenate(pairs)[order], cost[order]
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ..linear_maps import Convolution, Dense
 from ..tracing import traced
 from .layers import Layer, Linear, Normalisation, PassThrough, Reshape
-from .resolve import is_plain_value, is_reshape, node_layer, refusal
+from .resolve import is_plain_value, is_reshape, node_layer, overwrites, refusal
 from .settings import WEIGHTED, Plan, Settings
 
 Recorder = Callable[[str, torch.Tensor], None]
@@ -54,9 +54,16 @@ class Network:
         (self.scan,) = inputs
         folds = self.settings.batch_norm == "fold"
         pass_on = not (folds and self.settings.absorbs and "normalisation" in self.plan.rules)
+        hooked = [name for name, each in self.model.named_modules() if each._forward_hooks or each._forward_pre_hooks]
+        if hooked:
+            raise refusal("Hooks change what the layer computes.", hooked[0], "Remove the hooks and weight norms.")
         for node in self.graph.nodes:
             if node.op in ("placeholder", "output") or is_plain_value(node):
                 continue
+            if overwrites(node) and (len(node.all_input_nodes[0].users) > 1 or is_reshape(node.all_input_nodes[0])):
+                raise refusal(
+                    "The operation overwrites a tensor that is used again.", node.name, "Write it out of place."
+                )
             if node.op == "get_attr":
                 raise refusal("The network computes with a tensor that is not an input.", str(node.target))
             if not is_reshape(node):

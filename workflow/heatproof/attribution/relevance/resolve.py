@@ -190,3 +190,12 @@ def is_reshape(node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target in METHOD_RESHAPES
     return node.op == "call_function" and node.target in FUNCTION_RESHAPES
+
+
+def overwrites(node: fx.Node) -> bool:
+    """Return whether an operation works in place (layers of a private network never do)."""
+    if node.op not in ("call_function", "call_method"):
+        return False
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    flagged = node.kwargs.get("inplace", False) is True or (node.target is functional.relu and True in node.args)
+    return flagged or node.target is operator.iadd or (name.endswith("_") and not name.startswith("__"))

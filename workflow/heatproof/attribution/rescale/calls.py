@@ -27,12 +27,11 @@ def words(text: str) -> frozenset[str]:
 
 
 # All names are those of PyTorch's functions without underscores: add, add_, __add__ and __iadd__ are one.
-# Straight pieces: their difference quotient is accurate however near two inputs are.
-PIECEWISE = words(
+# Functions of each element.
+ACTIVATIONS = words(
     "relu relu6 leaky_relu prelu rrelu elu selu hardtanh hardsigmoid hardshrink softshrink threshold clamp clamp_min "
-    "clamp_max clip abs"
+    "clamp_max clip abs celu gelu silu mish hardswish sigmoid tanh softplus softsign logsigmoid log_sigmoid"
 )
-SMOOTH = words("celu gelu silu mish hardswish sigmoid tanh softplus softsign logsigmoid log_sigmoid")
 MAXIMA: dict[str, Callable[..., Any]] = {
     "max_pool1d": functional.max_pool1d_with_indices,
     "max_pool2d": functional.max_pool2d_with_indices,
@@ -102,7 +101,7 @@ class Caught(TorchFunctionMode):
     def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a torch function, or what stands for it."""
         name, kwargs = bare_name(function), kwargs or {}
-        if name not in PIECEWISE and name not in SMOOTH and name not in MAXIMA:
+        if name not in ACTIVATIONS and name not in MAXIMA:
             return self.other(name, function, args, kwargs)
         values, args, kwargs = without_input(args, kwargs)
         if next(dependents([*args, *kwargs.values()]), None) is not None or kwargs.get("out") is not None:
@@ -172,7 +171,7 @@ class Linearising(Caught):
     def elementwise(self, values: torch.Tensor, function: Callable[..., Any], name: str) -> torch.Tensor:
         """Return f(x), linked to its input by its difference quotient."""
         self.n_calls += 1
-        return Rescaled.apply(values.clone(), function, name in SMOOTH, self.tape, self.n_calls - 1)
+        return Rescaled.apply(values.clone(), function, self.tape, self.n_calls - 1)
 
     def maximum(self, values: torch.Tensor, pool: Callable[..., Any]) -> torch.Tensor:
         """Return the maxima, linked to their inputs."""

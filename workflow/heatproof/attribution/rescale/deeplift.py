@@ -67,7 +67,7 @@ class Linearised:
         first = torch.ones_like(here)
         rise = (here - there).detach().double()
         if start == "probability":
-            first = quotient(torch.sigmoid, here.detach(), there, is_smooth=True).to(here)
+            first = quotient(torch.sigmoid, here.detach(), there).to(here)
             rise = here.detach().double().sigmoid() - there.double().sigmoid()
         (multipliers,) = torch.autograd.grad(here, self.points, first, retain_graph=keep)
         self.tape.calls.clear()

@@ -16,33 +16,31 @@ class Tape:
 
 
 def quotient(
-    function: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor, others: torch.Tensor, is_smooth: bool
+    function: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor, others: torch.Tensor
 ) -> torch.Tensor:
     """Return (f(x) - f(x')) / (x - x') of a function that is applied to each element.
 
-    Where the two inputs are so near that the quotient is rounding noise, the mean of the slopes at both. For a
-    smooth function that is below the square root of the type's precision, and as accurate as the quotient;
-    functions with kinks are taken as they are, down to equal inputs.
+    Where the two inputs are so near that the quotient is rounding noise (below the square root of the type's
+    precision), it is kept between the slopes at both, where the mean value theorem puts it; for equal inputs it
+    is the slope.
 
     Parameters
     ----------
     function : callable
     values, others : Tensor
         x and x', in shapes that broadcast.
-    is_smooth : bool
     """
     values, others = (each.to(torch.promote_types(each.dtype, torch.float32)) for each in (values, others))
     difference = values - others
-    if is_smooth:
-        room = torch.finfo(values.dtype).eps ** 0.5
-        near = difference.abs() <= room * torch.maximum(values.abs(), others.abs()).clamp(min=1)
-    else:
-        near = difference == 0
+    room = torch.finfo(values.dtype).eps ** 0.5
+    near = difference.abs() <= room * torch.maximum(values.abs(), others.abs()).clamp(min=1)
     found = (function(values) - function(others)).div_(difference)
     if not bool(near.any()):
         return found
-    slopes = (slope(function, values) + slope(function, others)) / 2 if is_smooth else slope(function, values)
-    return torch.where(near, slopes, found)
+    first, second = slope(function, values), slope(function, others)
+    between = found.clamp(torch.minimum(first, second), torch.maximum(first, second))
+    between = torch.where(difference == 0, first, between)
+    return torch.where(near, between, found)
 
 
 def slope(function: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor) -> torch.Tensor:
@@ -60,22 +58,21 @@ class Rescaled(torch.autograd.Function):
         context: Any,
         values: torch.Tensor,
         function: Callable[[torch.Tensor], torch.Tensor],
-        is_smooth: bool,
         tape: Tape,
         call: int,
     ) -> torch.Tensor:
         """Return f(x)."""
         context.save_for_backward(values)
-        context.rest = (function, is_smooth, tape, call)
+        context.rest = (function, tape, call)
         return function(values)
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the multiplier of the inputs (Shrikumar et al. 2017, eqs. 7 and 9)."""
         (values,) = context.saved_tensors
-        function, is_smooth, tape, call = context.rest
-        factor = quotient(function, values, tape.calls[call][0], is_smooth)
-        return gradients[0] * factor, None, None, None, None
+        function, tape, call = context.rest
+        factor = quotient(function, values, tape.calls[call][0])
+        return gradients[0] * factor, None, None, None
 
 
 class RescaledMaximum(torch.autograd.Function):
