@@ -118,7 +118,7 @@ def test_bfloat16_stays_within_its_tolerance_and_only_the_network_is_rounded(nam
     coarse = attribute(name, lively(3).float(), inputs, classes, precision="bfloat16", **more)
     assert coarse.dtype == torch.float32
     correlation = torch.corrcoef(torch.stack([exact.flatten(), coarse.flatten()]))[0, 1]
-    assert correlation > (0.9 if name == "xrai" else 0.95)  # the order of segments jumps
+    assert correlation > (0.8 if name == "xrai" else 0.95)  # the order of segments jumps
     # a network that computes in single precision all the same leaves nothing to round
     full = FullPrecision(lively(3).float())
     alike = attribute(name, full, inputs, classes, **more) if name not in WALKERS else exact
