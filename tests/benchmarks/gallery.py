@@ -59,6 +59,8 @@ class Exhibit:
         Training scans.
     context : dict
         Further context of the methods.
+    outline : ndarray, optional
+        What is drawn around: a mask on the grid of an image.
     """
 
     title: str
@@ -68,6 +70,7 @@ class Exhibit:
     target: int | None
     background: torch.Tensor
     context: dict[str, Any]
+    outline: np.ndarray | None = None
 
     def map(self, name: str) -> np.ndarray | None:
         """Return the map of a method, shape (C or 1, *S), or None where it does not apply."""
@@ -110,8 +113,10 @@ def tumour(folder: Path) -> Exhibit:
     report(
         "tumour: accuracy on test slices", (networks[0](scans[is_test]).argmax(1) == classes[is_test]).float().mean()
     )
-    shown = next(int(place) for place in torch.nonzero(is_test)[:, 0] if int(classes[place]) == 2)
-    return Exhibit("tumour slice", *networks, scans[shown : shown + 1], 2, scans[~is_test][:8], {})
+    found = networks[0](scans).argmax(1)
+    shown = next(int(place) for place in torch.nonzero(is_test)[:, 0] if int(classes[place]) == int(found[place]) == 2)
+    mask = resize(imread(folder / "masks" / f"{rows[shown]['index']}.png").astype(float), (128, 128))
+    return Exhibit("tumour slice", *networks, scans[shown : shown + 1], 2, scans[~is_test][:8], {}, mask / mask.max())
 
 
 def heart(folder: Path) -> Exhibit:
@@ -148,7 +153,7 @@ def record_of(path: Path) -> np.ndarray:
 
 def report(what: str, value: torch.Tensor) -> None:
     """Print a number."""
-    print(f"{what}: {float(value):.2f}", flush=True)
+    print(f"{what}: {float(value.detach()):.2f}", flush=True)
 
 
 def blocks(convolution: type, norm: type, pool: type, channels: int, widths: tuple[int, ...]) -> Iterator[nn.Module]:
@@ -212,6 +217,8 @@ def paint(axes: Axes, exhibit: Exhibit, heatmap: np.ndarray | None) -> None:
     if shown.ndim == 3:
         shown = np.rot90(shown[:, 27])
     axes.imshow(shown, cmap="gray")
+    if exhibit.outline is not None:
+        axes.contour(exhibit.outline, [0.5], colors="#00a8c8", linewidths=0.7)
     if heatmap is not None:
         values = heatmap[0]
         if values.ndim == 3:
@@ -222,7 +229,10 @@ def paint(axes: Axes, exhibit: Exhibit, heatmap: np.ndarray | None) -> None:
 
 def draw(exhibits: list[Exhibit], path: Path) -> None:
     """Write the picture."""
-    names = ["scan", *(name for name in METHODS if not name.startswith("svm"))]
+    # by family, in the order in which the package brings them in; controls last
+    families = list(dict.fromkeys(method.family for method in METHODS.values()))
+    ordered = sorted(METHODS, key=lambda name: (METHODS[name].is_control, families.index(METHODS[name].family)))
+    names = ["scan", *(name for name in ordered if not name.startswith("svm"))]
     n_rows = -(-len(names) // N_COLUMNS)
     with drawing() as make:
         figure = make(figsize=(5 * N_COLUMNS, 1.75 * n_rows + 0.8), layout="constrained")
@@ -242,13 +252,12 @@ def draw(exhibits: list[Exhibit], path: Path) -> None:
                 else:
                     axes.text(0.5, 0.5, "none", ha="center", transform=axes.transAxes, color="#8a929c")
                 if offset == 0:
-                    axes.set_title(
-                        "Scan: " + ", ".join(each.title for each in exhibits) if name == "scan" else label(name)
-                    )
+                    axes.set_title("The scans" if name == "scan" else label(name))
             print(name, flush=True)
         figure.supxlabel(
-            "Red speaks for the target, blue against it; each map has a scale of its own. Targets: patient, pituitary "
-            "tumour, height of the R wave in V5. None: the method does not apply."
+            "Red speaks for the target, blue against it; each map has a scale of its own. Left to right: a phantom brain\n"
+            "(target: patient), a real slice with a pituitary tumour (outlined; target: that tumour), lead V5 of a real ECG\n"
+            "(target: height of its R wave). None: the method does not apply."
         )
         save(figure, [path])
 
