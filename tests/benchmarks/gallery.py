@@ -255,9 +255,9 @@ def draw(exhibits: list[Exhibit], path: Path) -> None:
                     axes.set_title("The scans" if name == "scan" else label(name))
             print(name, flush=True)
         figure.supxlabel(
-            "Red speaks for the target, blue against it; each map has a scale of its own. Left to right: a phantom brain\n"
-            "(target: patient), a real slice with a pituitary tumour (outlined; target: that tumour), lead V5 of a real ECG\n"
-            "(target: height of its R wave). None: the method does not apply."
+            "Red speaks for the target, blue against it; each map has a scale of its own. Left to right: a\n"
+            "phantom brain (target: patient), a slice with a pituitary tumour (outlined; target: that tumour), lead V5\n"
+            "of an ECG (target: height of its R wave). None: the method does not apply."
         )
         save(figure, [path])
 
