@@ -91,6 +91,7 @@ def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             ["not below"],
         ),
         (set_at("methods.smoothgrad.noise_level", float("nan")), "noise_level", ["no finite number"]),
+        (set_at("attribution.methods", "everything"), "attribution.methods", ["does not match '^all$'"]),
         (set_at("attribution.methods", ["lrp", "nope"]), "attribution.methods", ["'nope' is not configured"]),
         (set_at("models.wang_b.methods", ["lrp", "nope"]), "models.wang_b.methods", ["'nope' is not configured"]),
         (set_at("models.wang_b.training.epochs", 1.5), "models.wang_b.training.epochs", ["integer"]),
@@ -129,7 +130,7 @@ def test_the_methods_that_run_are_one_key(default: dict[str, Any]) -> None:
     assert configuration.methods_of(completed, "wang_b") == ["lrp", "edges"]
     assert configuration.methods_of(completed, "svm") == ["svm_pattern"]
     assert configuration.methods_of(completed, "wang_b_published") == ["lrp"]  # those of both lists
-    study(default)["attribution"]["methods"] = None
+    study(default)["attribution"]["methods"] = "all"
     everything = study(configuration.complete(default))
     assert set(configuration.methods_of(everything, "wang_b")) > {"lrp", "edges", "saliency"}
 

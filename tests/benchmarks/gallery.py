@@ -256,7 +256,7 @@ def draw(exhibits: list[Exhibit], path: Path) -> None:
             print(name, flush=True)
         figure.supxlabel(
             "Red speaks for the target, blue against it; each map has a scale of its own. Left to right: a\n"
-            "phantom brain (target: patient), a slice with a pituitary tumour (outlined; target: that tumour), lead V5\n"
+            "phantom brain (target: patient), a slice with a pituitary tumour (outlined; target: this kind), lead V5\n"
             "of an ECG (target: height of its R wave). None: the method does not apply."
         )
         save(figure, [path])

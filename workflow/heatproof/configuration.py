@@ -19,6 +19,8 @@ from heatproof.errors import ConfigError
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
 SELECTOR = "one_of_"
+# What a list of methods may say instead.
+ALL = "all"
 # Networks without layers: methods that need a network's gradients or hooks are not run on them.
 LINEAR_NETWORKS = ("linear_svm",)
 # Names of rules and targets, after which no study can be called.
@@ -62,7 +64,7 @@ def methods_of(study: Mapping[str, Any], model: str) -> list[str]:
     linear = entry["network"] in LINEAR_NETWORKS
     names = [name for name, method in study["methods"].items() if (method["method"] in LINEAR_METHODS) == linear]
     for chosen in (study["attribution"]["methods"], entry.get("methods")):
-        names = [name for name in names if chosen is None or name in chosen]
+        names = [name for name in names if chosen in (None, ALL) or name in chosen]
     return names
 
 
@@ -231,7 +233,7 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
     lists: dict[tuple[str, ...], Any] = {("attribution", "methods"): study["attribution"]["methods"]}
     lists |= {("models", name, "methods"): model.get("methods") for name, model in study["models"].items()}
     for where, listed in lists.items():
-        for method in listed or ():
+        for method in () if listed in (None, ALL) else listed:
             if method not in study["methods"]:
                 raise ConfigError(
                     f"the method '{method}' is not configured.",
