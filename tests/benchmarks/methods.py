@@ -36,6 +36,7 @@ SHAPES = {1: (12, 600), 2: (1, 128, 128), 3: (1, 32, 40, 32)}
 # At their defaults these take minutes where a peer takes as long; cost grows in proportion.
 FEWER = {"n_samples": 25, "n_steps": 25}
 REPEATS = 3
+PATIENCE = 60  # seconds for one measurement
 N_SCANS = {1: 32, 2: 4, 3: 4}
 
 
@@ -66,7 +67,7 @@ def arguments(name: str, n_axes: int, evidence: Evidence) -> dict[str, Any]:
     stream = torch.Generator().manual_seed(3)
     context: dict[str, Any] = {
         "prior": torch.rand(shape[1:], generator=stream),
-        "background": torch.randn(4, *shape, generator=stream),
+        "background": torch.randn(3, *shape, generator=stream),
         "permuted": network(n_axes),
     }
     context["permuted"](torch.zeros(1, *shape))
@@ -74,7 +75,7 @@ def arguments(name: str, n_axes: int, evidence: Evidence) -> dict[str, Any]:
         return context | {"inner": "saliency"}
     own = METHODS[name].parameters
     chosen = dict(evidence.peer.parameters) if evidence.peer else {}
-    fewer = {key: value for key, value in FEWER.items() if key in own and own[key] != value}
+    fewer = {key: value for key, value in FEWER.items() if own.get(key) is not None}
     # peers are told the layer, too
     layer = {"layer": "4"} if "layer" in own and "layer" not in chosen else {}
     return context | fewer | layer | chosen
@@ -94,10 +95,13 @@ def in_own_process(function: Callable[..., Any], *values: Any) -> Any:
     process.start()
     sender.close()
     try:
-        return receiver.recv()
+        if receiver.poll(PATIENCE):
+            return receiver.recv()
+        return TimeoutError(f"more than {PATIENCE} s")
     except EOFError:
         return RuntimeError("the process died")
     finally:
+        process.kill()
         process.join()
 
 
@@ -182,8 +186,9 @@ def row(name: str, n_axes: int) -> list[str]:
             continue
         other = in_own_process(theirs, name, n_axes)
         if isinstance(other, Exception):
-            peer_text = f"{evidence.peer.library}: {type(other).__name__}"
-            continue
+            reason = f"{type(other).__name__}, {other}".splitlines()[0]
+            peer_text = f"{evidence.peer.library}: {reason[:100]}"
+            break
         times["theirs"].append(other[0])
     if evidence.peer is not None:
         if times["theirs"]:
