@@ -9,8 +9,8 @@ import argparse
 import time
 
 import torch
+from integrated_gradients import network
 
-from benchmarks.integrated_gradients import network
 from heatproof.attribution import METHODS, attribute, attribute_together
 
 SHAPE = (4, 1, 50, 59, 48)
