@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 
@@ -40,6 +42,23 @@ def convolutional(n_axes: int, *, inplace: bool = False, normalise: bool = True)
     model = nn.Sequential(*layers)
     model(torch.zeros(2, 2, *SIZE[n_axes]))
     return seasoned(model)
+
+
+def lifted(plane: nn.Module) -> nn.Module:
+    """Return the same network over a volume that is one voxel thin."""
+    volume = copy.deepcopy(plane)
+    for position, layer in enumerate(plane):
+        if isinstance(layer, nn.Conv2d):
+            kernel, padding = (1, *layer.kernel_size), (0, *layer.padding)
+            twin = nn.Conv3d(layer.in_channels, layer.out_channels, kernel, padding=padding)
+            twin.weight.data, twin.bias.data = layer.weight.data[:, :, None], layer.bias.data
+            volume[position] = twin
+        if isinstance(layer, nn.BatchNorm2d):
+            volume[position] = nn.BatchNorm3d(layer.num_features).double().eval()
+            volume[position].load_state_dict(layer.state_dict())
+        if isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
+            volume[position] = {nn.MaxPool2d: nn.MaxPool3d, nn.AvgPool2d: nn.AvgPool3d}[type(layer)]((1, 2, 2))
+    return volume.eval()
 
 
 def scans(n_axes: int, n_scans: int = 3, channels: int = 2, seed: int = 1) -> torch.Tensor:

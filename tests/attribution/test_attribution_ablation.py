@@ -165,6 +165,23 @@ def test_only_the_network_after_the_layer_runs_again(network, passes, layer, bat
     assert max(counted) <= batch_size
 
 
+def test_what_follows_the_layer_in_place_leaves_its_features_alone():
+    class Written(Block):
+        def forward(self, x):
+            x = self.second(self.act(self.first(self.act(self.stem(x)))))
+            return self.finish(functional.relu(x, inplace=True))
+
+    class Plain(Block):
+        def forward(self, x):
+            x = self.second(self.act(self.first(self.act(self.stem(x)))))
+            return self.finish(functional.relu(x))
+
+    inputs = scans(2)
+    written, plain = (attribute("ablationcam", seasoned(kind()), inputs, 1) for kind in (Written, Plain))
+    torch.testing.assert_close(written, plain)
+    assert (plain > 0).any()
+
+
 def test_memory_that_does_not_suffice_is_not_taken_for_a_missing_graph():
     """The batch is halved instead, by the caller."""
 

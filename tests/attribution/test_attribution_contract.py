@@ -13,8 +13,9 @@ import torch
 import yaml
 from torch import nn
 
+from attribution.evidence.activation_oracles import lively
 from attribution.evidence.controls import line
-from attribution.networks import SIZE, convolutional, scans, seasoned
+from attribution.networks import CONVOLUTION, SIZE, convolutional, lifted, scans, seasoned
 from heatproof.attribution import METHODS, attribute, attribute_together, attribute_with_residual, required_context
 from heatproof.attribution.batches import in_batches
 from heatproof.errors import ConfigError, HeatproofError, UnsupportedModelError
@@ -134,6 +135,18 @@ def test_network_and_scans_come_back_untouched(name):
     assert torch.equal(inputs, scans_before) and not inputs.requires_grad
 
 
+def brightness(n_axes: int) -> nn.Module:
+    """Return a network whose class 1 is how much of a scan is brighter than a fifth."""
+    pool = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}[n_axes]
+    model = nn.Sequential(CONVOLUTION[n_axes](1, 2, 3, padding=1), nn.ReLU(), pool(1), nn.Flatten(), nn.Linear(2, 2))
+    with torch.no_grad():
+        model[0].weight.fill_(1 / 3**n_axes)
+        model[0].bias.fill_(-0.2)
+        model[4].weight.copy_(torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
+        model[4].bias.zero_()
+    return model.eval()
+
+
 class Bomb(nn.Module):
     """Raises in mid-network."""
 
@@ -141,10 +154,10 @@ class Bomb(nn.Module):
         raise ValueError("boom")
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["saliency", "guided_backprop", "gradcam", "guided_gradcam", "integrated_gradients", "lrp", "untrained"],
-)
+RUN_THE_NETWORK = [name for name in NETWORK_METHODS if METHODS[name].cost != "none" and name != "label_permuted"]
+
+
+@pytest.mark.parametrize("name", RUN_THE_NETWORK)
 def test_network_is_untouched_after_an_exception(name):
     model = convolutional(2, inplace=True)
     model.insert(6, Bomb())
@@ -249,6 +262,42 @@ def test_required_context_follows_the_configured_parameters():
     assert required_context("integrated_gradients", {"baseline": "zero"}) == {"zero_intensity"}
     assert required_context("integrated_gradients", {"baseline": "blurred"}) == set()
     assert required_context("untrained", {"inner": "integrated_gradients"}) == {"zero_intensity"}
+
+
+# Their settings go with the number of axes: segments, windows and cells of another shape.
+BY_AXES = ("xrai", "occlusion", "rise")
+
+
+@pytest.mark.parametrize("name", [name for name in RUN_THE_NETWORK if name not in (*BY_AXES, "untrained")])
+def test_a_network_over_planes_lifted_into_volumes_gives_the_same_map(name):
+    plane, inputs, more = lively(2), scans(2), arguments(name, 2)
+    thin = more | {"background": more["background"][:, :, None]}
+    expected = attribute(name, plane, inputs, torch.tensor([0, 1, 2]), **more)
+    found = attribute(name, lifted(plane), inputs[:, :, None], torch.tensor([0, 1, 2]), **thin)
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(found[:, :, 0], expected, rtol=1e-7, atol=1e-10)
+
+
+# Deconvolution does not look at the scan and VarGrad at what varies, on the square's edge; XRAI and RISE want larger
+# grids and more masks, in their own tests.
+NOT_ON_TOP = ("untrained", "deconvolution", "vargrad", "xrai", "rise")
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 3])
+@pytest.mark.parametrize("name", [name for name in RUN_THE_NETWORK if name not in NOT_ON_TOP])
+def test_a_planted_bright_square_comes_out_positive_and_on_top(name, n_axes):
+    size = {1: 60, 2: 30, 3: 12}[n_axes]
+    scan = torch.zeros(1, 1, *[size] * n_axes)
+    place = (0, 0, *[slice(size // 3, size // 2)] * n_axes)
+    scan[place] = 1
+    model = brightness(n_axes)
+    few = {key: value for key, value in {"n_steps": 8, "noise_level": 0.05}.items() if key in METHODS[name].parameters}
+    few["background"] = scan * 0
+    found = attribute(name, model, scan, 1, **few)[0, 0]
+    inside = torch.zeros_like(found, dtype=torch.bool)
+    inside[place[2:]] = True
+    assert found[inside].mean() > 0
+    assert found[inside].mean() > 1.05 * found[~inside].mean()
 
 
 class Standardised(nn.Conv2d):

@@ -107,7 +107,14 @@ def used_after_overwriting(x):
     return x + y * 2
 
 
-@pytest.mark.parametrize("way", [branching_on_values, used_after_overwriting, "hook", "normalised"])
+def writing_into_a_view(x):
+    x[:, :2].mul_(-3.0)
+    return x
+
+
+@pytest.mark.parametrize(
+    "way", [branching_on_values, used_after_overwriting, writing_into_a_view, "hook", "normalised"]
+)
 def test_other_networks_get_whole_passes(way):
     model, inputs = seasoned(Plain((lambda x: x) if isinstance(way, str) else way)), scans(2)
     if way == "hook":
@@ -272,3 +279,14 @@ def test_boxes_around_boxes_hold_both_and_stay_on_the_grid():
     found = one.around(other)
     assert found.lengths == (5, 5)
     assert found.starts.tolist() == [[0, 3], [7, 0]]
+
+
+def test_whole_maps_that_are_rebuilt_count_as_effort():
+    """An average over the grid reads whole maps, so a small window is no small pass."""
+    model = seasoned(
+        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    )
+    network = IncrementalNetwork(isolated(model), Boxes(torch.zeros(1, 2, dtype=torch.long), (1, 1)))
+    network.remember(scans(2, 1))
+    maps, scan = 4 * 12 * 11, 2 * 12 * 11
+    assert network.effort() > maps / (scan + 2 * maps + 2 * 4 + 2)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from attribution.evidence import deviation
 from attribution.evidence.relevance import COMPOSITES, broad, oracle, oracle_linear, zennit_call
-from attribution.networks import CONVOLUTION, NORMALISATION, SIZE, convolutional, scans, seasoned
+from attribution.networks import CONVOLUTION, NORMALISATION, SIZE, convolutional, lifted, scans, seasoned
 from heatproof.attribution import METHODS, attribute, attribute_with_residual, relevance_by_layer
 from heatproof.attribution.linear_maps import Average, Sum
 from heatproof.attribution.relevance.graph import Network
@@ -366,23 +366,6 @@ def test_an_absorbing_bias_takes_its_share_whatever_other_scans_are_in_the_batch
     assert float(maps[0].sum()) == pytest.approx(1.5 * float(relevance[0]))
 
 
-def lifted(plane: nn.Module) -> nn.Module:
-    """Return the same network over a volume that is one voxel thin."""
-    volume = copy.deepcopy(plane)
-    for position, layer in enumerate(plane):
-        if isinstance(layer, nn.Conv2d):
-            kernel, padding = (1, *layer.kernel_size), (0, *layer.padding)
-            twin = nn.Conv3d(layer.in_channels, layer.out_channels, kernel, padding=padding)
-            twin.weight.data, twin.bias.data = layer.weight.data[:, :, None], layer.bias.data
-            volume[position] = twin
-        if isinstance(layer, nn.BatchNorm2d):
-            volume[position] = nn.BatchNorm3d(layer.num_features).double().eval()
-            volume[position].load_state_dict(layer.state_dict())
-        if isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
-            volume[position] = {nn.MaxPool2d: nn.MaxPool3d, nn.AvgPool2d: nn.AvgPool3d}[type(layer)]((1, 2, 2))
-    return volume.eval()
-
-
 @some_rules
 def test_a_plane_lifted_into_a_volume_gives_the_same_map(rule):
     model, inputs = convolutional(2), scans(2)
@@ -553,3 +536,31 @@ def test_relevance_by_layer_takes_every_parameter_and_checks_it():
     )
     with pytest.raises(ConfigError):
         relevance_by_layer(model, inputs, 1, gama=0.1)
+
+
+@pytest.mark.parametrize(
+    "rectify",
+    [lambda x: x.relu_(), lambda x: nn.functional.relu(x, True), lambda x: nn.functional.relu(x, inplace=True)],
+    ids=["method", "position", "keyword"],
+)
+def test_an_operation_that_overwrites_what_is_used_again_is_refused_by_name(rectify):
+    class Overwriting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.head = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 1), nn.Linear(3, 2)
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.head((x + self.second(rectify(x))).mean((2, 3)))
+
+    with pytest.raises(UnsupportedModelError, match="overwrites") as caught:
+        attribute("lrp", seasoned(Overwriting()), scans(2), 1)
+    assert "relu" in caught.value.field
+
+
+def test_a_layer_with_a_hook_is_refused_by_name():
+    model = convolutional(2)
+    model[2].register_forward_hook(lambda module, arguments, output: 2 * output)
+    with pytest.raises(UnsupportedModelError, match="Hooks") as caught:
+        attribute("lrp", model, scans(2), 1)
+    assert caught.value.field == "2"

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from attribution.evidence import deviation
 from attribution.evidence.rescale import rescaled_by_layers
-from attribution.networks import CONVOLUTION, MAXIMUM, SIZE, convolutional, scans, seasoned
+from attribution.networks import CONVOLUTION, MAXIMUM, SIZE, convolutional, lifted, scans, seasoned
 from heatproof.attribution import attribute, attribute_with_residual
 from heatproof.attribution.isolation import isolated
 from heatproof.attribution.rescale.deeplift import Linearised
@@ -288,29 +288,6 @@ def test_nothing_is_left_behind_after_an_exception():
     del model[5]
     Linearised(model, scans(2)).against(torch.zeros_like(scans(2)), torch.tensor([0, 1, 2]), "logit", keep=False)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-
-
-def lifted(model: nn.Sequential) -> nn.Sequential:
-    """Return a 2-D network as a 3-D one that looks at slices of one voxel."""
-    layers: list[nn.Module] = []
-    for layer in model:
-        if isinstance(layer, nn.Conv2d):
-            volume = nn.Conv3d(
-                layer.in_channels, layer.out_channels, (1, *layer.kernel_size), padding=(0, *layer.padding)
-            )
-            volume.weight.data, volume.bias.data = layer.weight.data[:, :, None], layer.bias.data
-            layers.append(volume)
-        elif isinstance(layer, nn.BatchNorm2d):
-            volume = nn.BatchNorm3d(layer.num_features)
-            volume.load_state_dict(layer.state_dict())
-            layers.append(volume)
-        elif isinstance(layer, nn.MaxPool2d):
-            layers.append(nn.MaxPool3d((1, 2, 2)))
-        elif isinstance(layer, nn.AvgPool2d):
-            layers.append(nn.AvgPool3d((1, 2, 2)))
-        else:
-            layers.append(layer)
-    return nn.Sequential(*layers).double().eval()
 
 
 def test_a_flat_network_in_space_draws_the_same_map():

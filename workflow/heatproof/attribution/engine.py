@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from .activations.layers import chosen_layer, rectified_layer
 from .batches import default_batch_size, in_batches
 from .isolation import PRECISIONS, arithmetic, device_of, isolated, refuse_side_effects
-from .registry import Attribution, Method, check_parameters, choice, lookup
+from .registry import Attribution, Method, check_parameters, choice, lookup, whole_number
 from .shared import Pass
 from .targets import class_indices
 
@@ -109,7 +109,7 @@ class Batches:
             )
         self.target = class_indices(target, len(inputs), self.device)
         default = default_batch_size(inputs, self.device)
-        self.size = default if batch_size is None else checked_batch_size(batch_size)
+        self.size = default if batch_size is None else whole_number(batch_size, 1, "batch_size")
         self.model = model
 
     def run(self, requests: Sequence[Request]) -> list[Attribution]:
@@ -119,11 +119,11 @@ class Batches:
 
     def explained(self, requests: Sequence[Request]) -> list[Attribution]:
         """Return the maps of each method, in order, where gradients can be taken."""
-        refuse_side_effects(self.model, self.inputs[:1].detach().clone().to(self.device))
         # a method may change its private network, so each has its own; those that can share a pass share one
         sharing = [request.method.shares for request in requests]
         common = isolated(self.model) if any(sharing) else self.model
         twins = [common if shares else isolated(self.model) for shares in sharing]
+        refuse_side_effects(self.model, twins[0], self.inputs[:1].detach().clone().to(self.device))
 
         def run(part: slice, size: int) -> list[Attribution]:
             return self.part(requests, twins, part, size)
@@ -225,13 +225,6 @@ def check_types(model: nn.Module, inputs: torch.Tensor) -> None:
             field="inputs",
             remedy="Convert one of them, for example inputs.to(next(network.parameters()).dtype).",
         )
-
-
-def checked_batch_size(batch_size: int) -> int:
-    """Return a batch size of at least one, or raise a ConfigError."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigError(f"{batch_size!r} is no batch size.", field="batch_size", remedy="Use 1 or more, or None.")
-    return batch_size
 
 
 def finished(result: torch.Tensor | Attribution, like: torch.Tensor) -> Attribution:

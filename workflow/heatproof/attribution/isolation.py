@@ -19,9 +19,9 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import UnsupportedModelError
 from .linear_maps import CHANNELS_LAST, Convolution, fast_order
+from .tracing import NORMALISATIONS
 
 PRECISIONS = ("float32", "bfloat16")
-NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _precision: ContextVar[str] = ContextVar("precision", default="float32")
 
 
@@ -62,13 +62,15 @@ def isolated(model: nn.Module) -> nn.Module:
     return twin
 
 
-def refuse_side_effects(model: nn.Module, scan: torch.Tensor) -> None:
+def refuse_side_effects(model: nn.Module, twin: nn.Module, scan: torch.Tensor) -> None:
     """Check that a network computes the same when its activations stop working in place.
 
     Parameters
     ----------
     model : nn.Module
         The caller's network.
+    twin : nn.Module
+        Its private copy.
     scan : Tensor, shape (1, C, *S)
 
     Raises
@@ -81,7 +83,7 @@ def refuse_side_effects(model: nn.Module, scan: torch.Tensor) -> None:
         return
     with torch.no_grad():
         as_written = copy.deepcopy(model).eval()(scan.clone())
-        as_copied = isolated(model)(scan.clone())
+        as_copied = twin(scan)
     if not torch.allclose(as_written, as_copied, rtol=1e-3, atol=1e-4 * float(as_written.abs().max()) + 1e-12):
         raise UnsupportedModelError(
             "The network reads a tensor again after an activation has overwritten it.",

@@ -117,12 +117,7 @@ def refuse_hidden_rectifiers(explained: torch.Tensor, model: nn.Module) -> None:
     UnsupportedModelError
         One did.
     """
-    waiting, seen = [explained.grad_fn], set()
-    while waiting:
-        function = waiting.pop()
-        if function is None or function in seen:
-            continue
-        seen.add(function)
+    for function in backward_functions(explained):
         if function.name().startswith(OTHER):
             raise UnsupportedModelError(
                 f"The network rectifies by other than a ReLU ({function.name().split('Backward')[0]}).",
@@ -135,4 +130,15 @@ def refuse_hidden_rectifiers(explained: torch.Tensor, model: nn.Module) -> None:
                 field=type(model).__name__,
                 remedy=REMEDY,
             )
+
+
+def backward_functions(outputs: torch.Tensor) -> Iterator[Any]:
+    """Yield each function of the backward graph of some outputs once."""
+    waiting, seen = [outputs.grad_fn], set()
+    while waiting:
+        function = waiting.pop()
+        if function is None or function in seen:
+            continue
+        seen.add(function)
+        yield function
         waiting.extend(parent for parent, _ in function.next_functions)

@@ -56,6 +56,11 @@ class Attribution:
     maps: torch.Tensor
     residual: torch.Tensor
 
+    @classmethod
+    def promising(cls, maps: torch.Tensor, promised: torch.Tensor) -> Attribution:
+        """Return maps with the residual of what each has to sum to, shape (B,)."""
+        return cls(maps, maps.double().flatten(1).sum(1) - promised)
+
 
 @dataclass(frozen=True)
 class Method:
@@ -206,6 +211,20 @@ def required_context(name: str, parameters: Mapping[str, object]) -> set[str]:
         if isinstance(inner_parameters, Mapping):
             needed |= required_context(str(parameters["inner"]), inner_parameters)
     return needed
+
+
+def whole_number(value: object, least: int, field: str) -> int:
+    """Return a whole number that must not be below the least.
+
+    Raises
+    ------
+    ConfigError
+        It is none, or below.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        remedy = f"Use {least} or more, a whole number from {least} on."
+        raise ConfigError(f"{value!r} is not possible here.", field=field, remedy=remedy)
+    return value
 
 
 def choice(value: object, allowed: tuple[str, ...], field: str) -> str:

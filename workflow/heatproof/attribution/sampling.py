@@ -10,8 +10,8 @@ from torch import nn
 from ..errors import ConfigError
 from .batches import pairs
 from .passes import column, input_gradient, of_scans
-from .registry import register
-from .streams import normal
+from .registry import register, whole_number
+from .streams import normal_of_copies
 
 # One name for the noise of all three methods: they differ in what they make of the same gradients.
 NOISE = "smoothgrad"
@@ -25,8 +25,7 @@ def checked_samples(n_samples: int, noise_level: float) -> None:
     ConfigError
         Fewer than one copy, or less than no noise.
     """
-    if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 1:
-        raise ConfigError(f"{n_samples!r} samples are too few.", field="n_samples", remedy="Use 1 or more.")
+    whole_number(n_samples, 1, "n_samples")
     if not noise_level >= 0:
         raise ConfigError(f"The noise level is {noise_level}.", field="noise_level", remedy="Use 0 or more.")
 
@@ -57,14 +56,8 @@ def gradient_moments(
     deviation = noise_deviation(inputs, noise_level)
     mean, square = (torch.zeros_like(inputs, dtype=torch.float64) for _ in range(2))
     for scans, samples in pairs(len(inputs), n_samples, batch_size):
-        chosen = inputs[scans]
-        noise = torch.cat(
-            [
-                normal(chosen[:1], seed, NOISE, [scan_keys[scan]], sample)
-                for scan, sample in zip(scans.tolist(), samples.tolist(), strict=True)
-            ]
-        )
-        points = chosen + column(deviation[scans], inputs) * noise
+        noise = normal_of_copies(inputs, seed, NOISE, scan_keys, scans, samples)
+        points = inputs[scans] + column(deviation[scans], inputs) * noise
         gradient = input_gradient(model, points, of_scans(target, scans), start).double()
         rows = scans.to(inputs.device)
         mean.index_add_(0, rows, gradient, alpha=1 / n_samples)

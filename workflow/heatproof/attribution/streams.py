@@ -33,3 +33,25 @@ def normal(like: torch.Tensor, seed: int, name: str, scan_keys: Sequence[object]
         torch.randn(like.shape[1:], generator=stream(seed, name, key, *items), dtype=torch.float32) for key in scan_keys
     ]
     return torch.stack(maps).to(like)
+
+
+def normal_of_copies(
+    inputs: torch.Tensor,
+    seed: int,
+    name: str,
+    scan_keys: Sequence[object],
+    scans: torch.Tensor,
+    copies: torch.Tensor,
+) -> torch.Tensor:
+    """Return standard normal noise for some copies of some scans, each with a stream of its own, shape (b, C, *S).
+
+    Parameters
+    ----------
+    inputs : Tensor, shape (B, C, *S)
+    seed, name, scan_keys
+        See `normal`; one key per scan of the inputs.
+    scans, copies : Tensor of int, shape (b,)
+        Which scan and which of its copies, as `batches.pairs` yields them.
+    """
+    numbers = zip(scans.tolist(), copies.tolist(), strict=True)
+    return torch.cat([normal(inputs[:1], seed, name, [scan_keys[scan]], copy) for scan, copy in numbers])

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import fx, nn
 
 from ..errors import UnsupportedModelError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# What always works in place, and what may be told to by its last argument.
+WRITING = (operator.iadd, operator.isub, operator.imul, operator.setitem)
+WITH_INPLACE = (
+    nn.functional.relu,
+    nn.functional.relu6,
+    nn.functional.leaky_relu,
+    nn.functional.elu,
+    nn.functional.selu,
+    nn.functional.silu,
+    nn.functional.hardtanh,
+)
 
 
 def traced(model: nn.Module) -> fx.Graph:
@@ -30,7 +44,12 @@ def traced(model: nn.Module) -> fx.Graph:
 
 
 def last_convolution(model: nn.Module) -> str:
-    """Return the name of the convolution with the most convolutions on the way to it; the last one of equals.
+    """Return the name of the deepest convolution; see `deepest_convolution`."""
+    return str(deepest_convolution(model).target)
+
+
+def deepest_convolution(model: nn.Module) -> fx.Node:
+    """Return the call of the convolution with the most convolutions on the way to it; the last one of equals.
 
     In a residual network the shortcut's convolution also runs last, but is only one step from the block's
     input: depth finds the convolution that the network's deepest features come from.
@@ -40,21 +59,22 @@ def last_convolution(model: nn.Module) -> str:
     UnsupportedModelError
         There is no convolution, or no graph.
     """
-    if not any(isinstance(module, CONVOLUTIONS) for module in model.modules()):
+    depth: dict[fx.Node, int] = {}
+    deepest: fx.Node | None = None
+    if any(isinstance(module, CONVOLUTIONS) for module in model.modules()):
+        for node in traced(model).nodes:
+            depth[node] = max((depth[source] for source in node.all_input_nodes), default=0)
+            if node.op == "call_module" and isinstance(model.get_submodule(str(node.target)), CONVOLUTIONS):
+                depth[node] += 1
+                if deepest is None or depth[node] >= depth[deepest]:
+                    deepest = node
+    if deepest is None:
         raise UnsupportedModelError(
             "The network has no convolution, so it has no class-activation map.",
             field=type(model).__name__,
             remedy="Use a gradient, path or relevance method.",
         )
-    depth: dict[fx.Node, int] = {}
-    deepest, name = 0, ""
-    for node in traced(model).nodes:
-        depth[node] = max((depth[source] for source in node.all_input_nodes), default=0)
-        if node.op == "call_module" and isinstance(model.get_submodule(str(node.target)), CONVOLUTIONS):
-            depth[node] += 1
-            if depth[node] >= deepest:
-                deepest, name = depth[node], str(node.target)
-    return name
+    return deepest
 
 
 def submodule(model: nn.Module, layer: str) -> nn.Module:
@@ -126,3 +146,18 @@ def is_rectification(model: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_function":
         return node.target in (torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_)
     return node.op == "call_method" and node.target in ("relu", "relu_")
+
+
+def overwrites(node: fx.Node) -> bool:
+    """Return whether an operation works in place (layers of a private network never do)."""
+    if node.op not in ("call_function", "call_method"):
+        return False
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    is_flagged = node.kwargs.get("inplace", False) is True
+    is_flagged = is_flagged or (node.target in WITH_INPLACE and any(each is True for each in node.args))
+    return is_flagged or node.target in WRITING or (name.endswith("_") and not name.startswith("__"))
+
+
+def hooked_layers(model: nn.Module) -> list[str]:
+    """Return the names of the layers with forward hooks, which do what no graph shows."""
+    return [name for name, each in model.named_modules() if each._forward_hooks or each._forward_pre_hooks]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..isolation import arithmetic
 from ..linear_maps import fast_order
 from ..registry import register
 from ..targets import start_values
-from .layers import chosen_layer, full_precision, on_grid, weighted_sum
+from .layers import chosen_layer, on_grid, weighted_sum
 from .tail import Tail, network_after
 
 
@@ -59,7 +60,7 @@ def ablationcam(
         As `gradcam`.
     """
     layer = chosen_layer(model, layer)
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), arithmetic("float32"):
         tail = network_after(model, inputs, layer)
         complete = start_values(tail.output, target, start)
         lost = complete[:, None] - ablated_scores(tail, target, start, batch_size)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..registry import register
-from .layers import features_and_output, full_precision, on_grid, rectified_layer, weighted_sum
+from .layers import features_and_output, on_grid, rectified_layer, weighted_sum
 
 # Loadings of norm one that sum to less than this have no common sign.
 NO_COMMON_SIGN = 1e-6
@@ -71,9 +71,8 @@ def first_loadings(features: torch.Tensor) -> torch.Tensor:
     The product of the map and the summed features is the eigenvalue times the sum of the loadings, so that sum
     decides the sign; where it is zero, the largest loading does.
     """
-    with full_precision():
-        rows = features.flatten(2).double()
-        loadings = torch.linalg.eigh(rows @ rows.mT).eigenvectors[..., -1]
+    rows = features.flatten(2).double()
+    loadings = torch.linalg.eigh(rows @ rows.mT).eigenvectors[..., -1]
     total = loadings.sum(1, keepdim=True)
     largest = loadings.gather(1, loadings.abs().argmax(1, keepdim=True))
     sign = torch.where(total.abs() < NO_COMMON_SIGN, largest, total).sign()

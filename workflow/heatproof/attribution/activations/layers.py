@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import torch
 from torch import nn
 from torch.nn import functional
 
 from ...errors import UnsupportedModelError
-from ..isolation import arithmetic, channels_last, run
-from ..shared import Pass, the_map
-from ..tracing import is_rectification, last_convolution, submodule, traced
+from ..isolation import channels_last, run
+from ..shared import Pass, recorded, the_map
+from ..tracing import deepest_convolution, is_rectification, last_convolution
 
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -45,19 +43,10 @@ def features_and_output(model: nn.Module, inputs: torch.Tensor, layer: str) -> t
     UnsupportedModelError
         The layer is not called exactly once, or its output is not a map.
     """
-    seen: list[object] = []
-
-    def keep(_module: nn.Module, _arguments: object, output: object) -> None:
-        # a copy, since whatever follows may write into its input
-        seen.append(output.clone() if isinstance(output, torch.Tensor) else output)
-
-    handle = submodule(model, layer).register_forward_hook(keep)
-    try:
-        with torch.no_grad():
-            outputs = run(model, channels_last(model, inputs))
-    finally:
-        handle.remove()
-    return the_map(seen, inputs.ndim, layer).to(inputs), outputs
+    seen: dict[str, list[object]] = {layer: []}
+    with torch.no_grad(), recorded(model, seen, connected=True):
+        outputs = run(model, channels_last(model, inputs))
+    return the_map(seen[layer], inputs.ndim, layer).to(inputs), outputs
 
 
 def chosen_layer(model: nn.Module, layer: str | None) -> str:
@@ -84,16 +73,16 @@ def rectified_layer(model: nn.Module, layer: str | None) -> str:
     """
     if layer is not None:
         return layer
-    convolution = last_convolution(model)
-    calls = [node for node in traced(model).nodes if node.op == "call_module"]
-    nodes = [node for node in calls if node.target == convolution]
+    convolution = deepest_convolution(model)
+    called = [node.target for node in convolution.graph.nodes if node.op == "call_module"]
+    nodes = [convolution] if called.count(convolution.target) == 1 else []
     while len(nodes) == 1 and not is_rectification(model, nodes[0]):
         nodes = list(nodes[0].users)
-    if len(nodes) == 1 and [node.target for node in calls].count(nodes[0].target) == 1:
+    if len(nodes) == 1 and called.count(nodes[0].target) == 1:
         return str(nodes[0].target)
     raise UnsupportedModelError(
         "No rectifier that is a layer of its own follows the deepest convolution.",
-        field=convolution,
+        field=str(convolution.target),
         remedy="Name a layer whose output is nowhere negative as `layer`; "
         "heatproof.attribution.separate_activations(model) returns the network with a layer for each rectification.",
     )
@@ -107,8 +96,3 @@ def weighted_sum(weights: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
 def on_grid(coarse: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """Return maps (N, C, *T) interpolated (multi)linearly onto a grid, voxel centres to voxel centres."""
     return functional.interpolate(coarse, size=tuple(size), mode=LINEAR_MODES[len(size)], align_corners=False)
-
-
-def full_precision() -> AbstractContextManager[None]:
-    """Return a context in which small differences are not rounded to bfloat16."""
-    return arithmetic("float32")

@@ -9,9 +9,8 @@ from torch import nn
 
 from ...errors import ConfigError
 from ..passes import of_scans, scores, scores_and_gradient
-from ..registry import Attribution, choice, register
+from ..registry import Attribution, choice, register, whole_number
 from ..smoothing import gaussian_smooth
-from .steps import check_steps
 
 SPACINGS = ("linear", "square_root")
 
@@ -63,7 +62,7 @@ def blur_ig(
     ConfigError
         Too few steps, an unknown spacing, or no blur.
     """
-    check_steps(n_steps, 1)
+    whole_number(n_steps, 1, "n_steps")
     strongest = max(inputs.shape[2:]) / 4 if max_sigma is None else max_sigma
     if not strongest > 0:
         raise ConfigError(f"The strongest blur is {strongest}.", field="max_sigma", remedy="Use a number above 0.")
@@ -75,7 +74,7 @@ def blur_ig(
         maps.index_add_(0, scans.to(inputs.device), gradient * chords)
     rise = scores(model, inputs, target, start, batch_size).double()
     rise -= scores(model, gaussian_smooth(inputs, strongest), target, start, batch_size).double()
-    return Attribution(maps, maps.double().flatten(1).sum(1) - rise)
+    return Attribution.promising(maps, rise)
 
 
 def blur_steps(

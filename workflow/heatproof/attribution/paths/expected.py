@@ -12,7 +12,7 @@ from ..batches import pairs
 from ..passes import column, input_gradient, of_scans, scores
 from ..registry import Attribution, choice, register
 from ..sampling import checked_samples, noise_deviation
-from ..streams import normal, stream
+from ..streams import normal_of_copies, stream
 
 BASELINES = ("training", "zero", "control_mean", "blurred")
 
@@ -94,18 +94,13 @@ def expected_gradients(
     for scans, samples in pairs(len(inputs), n_samples, batch_size):
         ends = inputs[scans]
         if noise_level:
-            noise = [
-                normal(ends[:1], seed, "expected_gradients", [scan_keys[scan]], sample)
-                for scan, sample in zip(scans.tolist(), samples.tolist(), strict=True)
-            ]
-            ends = ends + column(deviation[scans], inputs) * torch.cat(noise)
+            noise = normal_of_copies(inputs, seed, "expected_gradients", scan_keys, scans, samples)
+            ends = ends + column(deviation[scans], inputs) * noise
         begins = begin[drawn[scans, samples]]
         points = begins + column(positions[scans, samples], inputs) * (ends - begins)
         gradient = input_gradient(model, points, of_scans(target, scans), start)
         maps.index_add_(0, scans.to(inputs.device), gradient.mul_(ends - begins), alpha=1 / n_samples)
-    return Attribution(
-        maps, maps.double().flatten(1).sum(1) - rise(model, inputs, begin, drawn, target, start, batch_size)
-    )
+    return Attribution.promising(maps, rise(model, inputs, begin, drawn, target, start, batch_size))
 
 
 def random_points(

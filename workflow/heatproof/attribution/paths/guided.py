@@ -11,7 +11,7 @@ from torch import nn
 from ...errors import ConfigError
 from ..baselines import baseline_scans
 from ..passes import scores, scores_and_gradient, split_with_target
-from ..registry import Attribution, register
+from ..registry import Attribution, register, whole_number
 
 # Share of the whole way that may be missing after a step, as in the reference implementation.
 CLOSE = 1e-9
@@ -94,7 +94,7 @@ def guided_ig(
         total.addcmul_(slopes, paths.moved(slopes.abs(), (step + 1) / n_steps))
     maps = difference * total.view_as(difference)
     rise = scores(model, inputs, target, start, batch_size).double() - lowest.double()
-    return Attribution(maps, maps.double().flatten(1).sum(1) - rise)
+    return Attribution.promising(maps, rise)
 
 
 class Paths:
@@ -189,8 +189,7 @@ def check(n_steps: int, fraction: float, max_distance: float) -> None:
     ConfigError
         One of them is out of its range.
     """
-    if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:
-        raise ConfigError(f"{n_steps!r} steps are too few.", field="n_steps", remedy="Use 1 or more.")
+    whole_number(n_steps, 1, "n_steps")
     if not 0 < fraction <= 1:
         raise ConfigError(f"The fraction is {fraction}.", field="fraction", remedy="Use a share above 0, up to 1.")
     if not 0 <= max_distance <= 1:

@@ -9,8 +9,7 @@ from ..baselines import baseline_scans
 from ..batches import pairs
 from ..isolation import channels_last
 from ..passes import column, of_scans, scores_and_gradient
-from ..registry import Attribution, register
-from .steps import check_steps
+from ..registry import Attribution, register, whole_number
 
 
 @register(
@@ -56,7 +55,7 @@ def idgi(
         Maps (B, C, *S); residual = sum of the map - (f(scan) - f(baseline)); a step with no gradient at its
         beginning hands out nothing.
     """
-    check_steps(n_steps, 1)
+    whole_number(n_steps, 1, "n_steps")
     begin = channels_last(model, baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma))
     difference = channels_last(model, inputs) - begin
     positions = torch.arange(n_steps + 1, dtype=torch.float64) / n_steps
@@ -74,7 +73,7 @@ def idgi(
         maps.index_add_(0, rows, shares[:-1] * column(rises, shares))
         rise.index_add_(0, rows, rises)
         values, shares, owners = values[-1:], shares[-1:], owners[-1:]
-    return Attribution(maps, maps.double().flatten(1).sum(1) - rise)
+    return Attribution.promising(maps, rise)
 
 
 def squared_shares(gradient: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ...errors import ConfigError
+from ..registry import whole_number
 
 RULES = ("left", "right", "middle", "trapezoid")
 
@@ -19,7 +19,7 @@ def path_points(n_steps: int, rule: str) -> tuple[torch.Tensor, torch.Tensor]:
     ConfigError
         Fewer steps than the rule needs.
     """
-    check_steps(n_steps, 2 if rule == "trapezoid" else 1)
+    whole_number(n_steps, 2 if rule == "trapezoid" else 1, "n_steps")
     steps = torch.arange(n_steps, dtype=torch.float64)
     weights = torch.full((n_steps,), 1 / n_steps, dtype=torch.float64)
     if rule == "trapezoid":
@@ -28,18 +28,6 @@ def path_points(n_steps: int, rule: str) -> tuple[torch.Tensor, torch.Tensor]:
         return steps / (n_steps - 1), weights
     offset = {"left": 0.0, "middle": 0.5, "right": 1.0}[rule]
     return (steps + offset) / n_steps, weights
-
-
-def check_steps(n_steps: int, least: int) -> None:
-    """Check a number of steps.
-
-    Raises
-    ------
-    ConfigError
-        It is less than a rule needs.
-    """
-    if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < least:
-        raise ConfigError(f"{n_steps!r} steps are too few.", field="n_steps", remedy=f"Use {least} or more.")
 
 
 def allotted_points(values: torch.Tensor, n_steps: int, rule: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,7 +47,7 @@ def allotted_points(values: torch.Tensor, n_steps: int, rule: str) -> tuple[torc
     """
     n_intervals = len(values) - 1
     least = 2 if rule == "trapezoid" else 1
-    check_steps(n_steps, least * n_intervals)
+    whole_number(n_steps, least * n_intervals, "n_steps")
     change = values.diff().abs().double().sqrt()
     share = change / change.sum() if change.sum() > 0 else torch.full_like(change, 1 / n_intervals)
     points, weights = [], []

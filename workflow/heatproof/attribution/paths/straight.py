@@ -10,8 +10,8 @@ from ..baselines import baseline_scans
 from ..batches import pairs
 from ..isolation import channels_last
 from ..passes import column, input_gradient, of_scans, scores, scores_and_gradient
-from ..registry import Attribution, choice, register
-from .steps import RULES, Refinement, allotted_points, check_steps, path_points
+from ..registry import Attribution, choice, register, whole_number
+from .steps import RULES, Refinement, allotted_points, path_points
 
 STEPS = ("uniform", "nonuniform", "adaptive")
 # Equal intervals on which the change of the explained number is looked at before steps are allotted.
@@ -89,17 +89,17 @@ def integrated_gradients(
     begin = channels_last(model, baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma))
     difference = channels_last(model, inputs) - begin
     if choice(steps, STEPS, "steps") == "adaptive":
-        check_steps(n_steps, N_BEGIN)
+        whole_number(n_steps, N_BEGIN, "n_steps")
         return adaptive(model, begin, difference, target, start, n_steps, tolerance, batch_size)
     if steps == "uniform":
         points, weights = (each.expand(len(inputs), -1) for each in path_points(n_steps, rule))
     else:
-        check_steps(n_steps, N_INTERVALS * (2 if rule == "trapezoid" else 1))
+        whole_number(n_steps, N_INTERVALS * (2 if rule == "trapezoid" else 1), "n_steps")
         points, weights = nonuniform_points(model, begin, difference, target, start, n_steps, rule, batch_size)
     maps = gradient_sum(model, begin, difference, target, start, points, weights, batch_size).mul_(difference)
     rise = scores(model, begin + difference, target, start, batch_size).double()
     rise -= scores(model, begin, target, start, batch_size).double()
-    return Attribution(maps, maps.double().flatten(1).sum(1) - rise)
+    return Attribution.promising(maps, rise)
 
 
 def gradient_sum(

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from ...errors import UnsupportedModelError
 from ..isolation import ViewsAreReshapes, channels_last
-from ..tracing import traced
+from ..tracing import hooked_layers, traced
 from .local_layers import is_pointwise, sliding, without_overwriting
 
 
@@ -101,8 +101,8 @@ class IncrementalNetwork:
     """
 
     def __init__(self, model: nn.Module, boxes: Boxes) -> None:
-        if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
-            raise UnsupportedModelError("The network has hooks.", field=type(model).__name__)
+        if hooked := hooked_layers(model):
+            raise UnsupportedModelError("The layer has hooks.", field=hooked[0])
         self.model, self.nodes = model, without_overwriting(traced(model))
         layers = {node: model.get_submodule(str(node.target)) for node in self.nodes if node.op == "call_module"}
         if sum(node.op == "placeholder" for node in self.nodes) != 1:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ...errors import UnsupportedModelError
 from ..linear_maps import CONVOLVE
-from ..tracing import CONVOLUTIONS
+from ..tracing import CONVOLUTIONS, NORMALISATIONS, overwrites
 
 AXES_OF_MAXIMA: dict[type, int] = {nn.MaxPool1d: 1, nn.MaxPool2d: 2, nn.MaxPool3d: 3}
 AXES_OF_AVERAGES: dict[type, int] = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
@@ -22,7 +22,6 @@ MAXIMA: dict[int, Callable[..., torch.Tensor]] = {
     2: functional.max_pool2d,
     3: functional.max_pool3d,
 }
-NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 POINTWISE_LAYERS = (
     (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish)
     + (nn.Hardswish, nn.Hardtanh, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.LogSigmoid)
@@ -136,7 +135,7 @@ def is_pointwise(model: nn.Module, node: fx.Node) -> bool:
     """Return whether a step's output at a place is a function of its inputs at that place alone."""
     if node.op == "call_module":
         layer: Any = model.get_submodule(str(node.target))
-        return type(layer) in POINTWISE_LAYERS or (type(layer) in NORMALISATIONS and layer.running_mean is not None)
+        return type(layer) in (*POINTWISE_LAYERS, *NORMALISATIONS)
     if node.op == "call_method":
         return node.target in POINTWISE_METHODS
     if node.op == "call_function" and node.target in CONCATENATIONS:
@@ -154,20 +153,15 @@ def without_overwriting(graph: fx.Graph) -> list[fx.Node]:
         A step works in place on something that another one uses too, so that their order matters.
     """
     for node in graph.nodes:
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        is_flagged = node.kwargs.get("inplace", False) or (
-            node.target in POINTWISE_FUNCTIONS and any(each is True for each in node.args)
-        )
-        is_named = node.op in ("call_method", "call_function") and name.endswith("_") and not name.startswith("__")
-        if not (is_flagged or is_named or node.target in OUT_OF_PLACE or node.target is operator.setitem):
+        if not overwrites(node):
             continue
         if any(len(source.users) > 1 or may_be_view(source) for source in node.all_input_nodes[:1]):
             raise UnsupportedModelError("A step overwrites what another one may use.", field=node.name)
         node.args = tuple(False if each is True else each for each in node.args)
         node.kwargs = {**node.kwargs, "inplace": False} if "inplace" in node.kwargs else node.kwargs
         node.target = OUT_OF_PLACE.get(node.target, node.target)
-        if node.op == "call_method" and name.removesuffix("_") in POINTWISE_METHODS:
-            node.target = name.removesuffix("_")
+        if node.op == "call_method" and str(node.target).removesuffix("_") in POINTWISE_METHODS:
+            node.target = str(node.target).removesuffix("_")
     return list(graph.nodes)
 
 

@@ -12,7 +12,7 @@ from ...errors import ConfigError
 from ..baselines import baseline_scans
 from ..batches import pairs
 from ..passes import column, of_scans, scores
-from ..registry import register
+from ..registry import register, whole_number
 from ..streams import stream
 
 
@@ -99,13 +99,12 @@ def check_masks(n_samples: int, cells: int, probability: float) -> None:
     ConfigError
         They are out of range.
     """
-    for value, is_right, field, remedy in (
-        (n_samples, n_samples >= 1, "n_samples", "Use 1 or more."),
-        (cells, cells >= 1, "cells", "Use 1 or more."),
-        (probability, 0 < probability <= 1, "probability", "Use a number above 0 and up to 1."),
-    ):
-        if not is_right:
-            raise ConfigError(f"{value!r} is out of range.", field=field, remedy=remedy)
+    whole_number(n_samples, 1, "n_samples")
+    whole_number(cells, 1, "cells")
+    if not 0 < probability <= 1:
+        raise ConfigError(
+            f"The probability is {probability}.", field="probability", remedy="Use a number above 0 and up to 1."
+        )
 
 
 def random_mask(sizes: tuple[int, ...], cells: int, probability: float, random: torch.Generator) -> torch.Tensor:

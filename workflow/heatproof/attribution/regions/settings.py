@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import ConfigError
-from ..registry import choice
+from ..registry import choice, whole_number
 
 ALGORITHMS = ("full", "fast")
 SEGMENTATIONS = ("felzenszwalb", "slic")
@@ -64,10 +64,10 @@ def checked_settings(
         channels=choice(channels or ("maximum" if is_image else "sum"), CHANNELS, "channels"),
         segmentation=kind,
         levels=default_levels(kind, n_axes) if levels is None else checked_levels(levels, kind),
-        dilation_radius=checked_count(radius, 0, "dilation_radius"),
+        dilation_radius=whole_number(radius, 0, "dilation_radius"),
         algorithm=choice(algorithm, ALGORITHMS, "algorithm"),
         area_threshold=area_threshold,
-        min_pixel_diff=checked_count(least, 1, "min_pixel_diff"),
+        min_pixel_diff=whole_number(least, 1, "min_pixel_diff"),
     )
 
 
@@ -76,13 +76,6 @@ def default_levels(kind: str, n_axes: int) -> Sequence[float]:
     if kind == "slic":
         return SUPERVOXELS
     return SIGNAL_SCALES if n_axes == 1 else SCALES
-
-
-def checked_count(value: object, least: int, field: str) -> int:
-    """Return a whole number that is not below the least, or raise a ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{value!r} is not possible here.", field=field, remedy=f"Use a whole number from {least}.")
-    return value
 
 
 def checked_levels(levels: Sequence[float], kind: str) -> Sequence[float]:

@@ -117,7 +117,7 @@ def propagate(
         else:
             relevance.scatter_(1, target[:, None], begin[:, None])
         maps = network.backward(relevance, kept, record)
-    return Attribution(maps, maps.double().flatten(1).sum(1) - begin.double())
+    return Attribution.promising(maps, begin.double())
 
 
 def relevance_by_layer(

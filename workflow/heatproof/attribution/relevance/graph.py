@@ -11,9 +11,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from ..linear_maps import Convolution, Dense
-from ..tracing import traced
+from ..tracing import hooked_layers, overwrites, traced
 from .layers import Layer, Linear, Normalisation, PassThrough, Reshape
-from .resolve import is_plain_value, is_reshape, node_layer, overwrites, refusal
+from .resolve import is_plain_value, is_reshape, node_layer, refusal
 from .settings import WEIGHTED, Plan, Settings
 
 Recorder = Callable[[str, torch.Tensor], None]
@@ -54,8 +54,7 @@ class Network:
         (self.scan,) = inputs
         folds = self.settings.batch_norm == "fold"
         pass_on = not (folds and self.settings.absorbs and "normalisation" in self.plan.rules)
-        hooked = [name for name, each in self.model.named_modules() if each._forward_hooks or each._forward_pre_hooks]
-        if hooked:
+        if hooked := hooked_layers(self.model):
             raise refusal("Hooks change what the layer computes.", hooked[0], "Remove the hooks and weight norms.")
         for node in self.graph.nodes:
             if node.op in ("placeholder", "output") or is_plain_value(node):

@@ -11,14 +11,13 @@ from torch.nn import functional
 
 from ...errors import UnsupportedModelError
 from ..linear_maps import Average, Convolution, Dense, Scaling
+from ..tracing import CONVOLUTIONS, NORMALISATIONS
 from .layers import Addition, Concatenation, Layer, Linear, MaxPool, Normalisation, PassThrough, Reshape
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 ADAPTIVE_AVERAGES = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, *ADAPTIVE_AVERAGES)
 ADAPTIVE_MAXIMA = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 MAXIMA = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, *ADAPTIVE_MAXIMA)
-NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # One input per output, and zero stays zero: the relevance of the output is that of the input.
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU)
 IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -68,16 +67,10 @@ def is_plain_value(node: fx.Node) -> bool:
     return node.op == "call_function" and bool(sources) and all(is_plain_value(source) for source in sources)
 
 
-def scaling_of(layer: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, name: str) -> Scaling:
-    """Return a batch normalisation in evaluation mode as a scaling per channel.
-
-    Raises
-    ------
-    UnsupportedModelError
-        It keeps no running statistics, so a scan's output depends on the rest of its batch.
-    """
-    if layer.running_mean is None or layer.running_var is None:
-        raise refusal("The batch normalisation keeps no running statistics.", name, "Use track_running_stats=True.")
+def scaling_of(layer: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> Scaling:
+    """Return a batch normalisation in evaluation mode as a scaling per channel."""
+    # `isolation` refuses those without
+    assert layer.running_mean is not None and layer.running_var is not None
     scale = (layer.running_var + layer.eps).rsqrt()
     scale = scale if layer.weight is None else scale * layer.weight
     shift = -layer.running_mean * scale
@@ -97,7 +90,7 @@ def module_layer(layer: nn.Module, name: str, normalisation_is_identity: bool) -
     if type(layer) is nn.Linear:
         return Linear(Dense(layer.weight, layer.bias))
     if isinstance(layer, NORMALISATIONS):
-        return Normalisation(scaling_of(layer, name), normalisation_is_identity)
+        return Normalisation(scaling_of(layer), normalisation_is_identity)
     if isinstance(layer, MAXIMA):
         layer.return_indices = True
         return MaxPool(layer)
@@ -190,12 +183,3 @@ def is_reshape(node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target in METHOD_RESHAPES
     return node.op == "call_function" and node.target in FUNCTION_RESHAPES
-
-
-def overwrites(node: fx.Node) -> bool:
-    """Return whether an operation works in place (layers of a private network never do)."""
-    if node.op not in ("call_function", "call_method"):
-        return False
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    flagged = node.kwargs.get("inplace", False) is True or (node.target is functional.relu and True in node.args)
-    return flagged or node.target is operator.iadd or (name.endswith("_") and not name.startswith("__"))

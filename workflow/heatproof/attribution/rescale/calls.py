@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...errors import UnsupportedModelError
 from ..isolation import SingleChannelConvolution
-from ..rectifiers import HIDDEN, OTHER
+from ..rectifiers import HIDDEN, OTHER, backward_functions
 from .rules import Rescaled, RescaledMaximum, Tape
 
 
@@ -254,12 +254,7 @@ def refuse_unseen(outputs: torch.Tensor) -> None:
         An autograd function of the network's own, whose forward pass is not looked into, or scripted code.
     """
     ours = (Rescaled, RescaledMaximum, SingleChannelConvolution)
-    waiting, seen = [outputs.grad_fn], set()
-    while waiting:
-        function = waiting.pop()
-        if function is None or function in seen:
-            continue
-        seen.add(function)
+    for function in backward_functions(outputs):
         own = getattr(function, "_forward_cls", None)
         if (own is not None and own not in ours) or function.name().lstrip("_").startswith(UNSEEN):
             raise UnsupportedModelError(
@@ -267,4 +262,3 @@ def refuse_unseen(outputs: torch.Tensor) -> None:
                 field=function.name(),
                 remedy=f"Write it with PyTorch's functions. {REMEDY}",
             )
-        waiting.extend(parent for parent, _ in function.next_functions)

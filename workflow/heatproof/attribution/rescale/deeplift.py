@@ -166,7 +166,7 @@ def deeplift(
     begin = baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma)
     rise, multipliers = Linearised(model, inputs).against(begin, target, start, keep=False)
     maps = multipliers * (inputs - begin)
-    return Attribution(maps, maps.double().flatten(1).sum(1) - rise)
+    return Attribution.promising(maps, rise)
 
 
 @register(
@@ -229,7 +229,7 @@ def deepshap(
             fall, multipliers = linearised.against(others, classes, start, keep=scan + 1 < len(inputs))
             maps[scan] += multipliers.mul_(others - part).sum(0) / len(begins)
             rises[scan] -= fall.sum() / len(begins)
-    return Attribution(maps, maps.double().flatten(1).sum(1) - rises)
+    return Attribution.promising(maps, rises)
 
 
 def checked_number(n_samples: int | None, n_background: int) -> int:
