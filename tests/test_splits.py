@@ -159,6 +159,111 @@ def test_published_recipe_trains_on_most_of_its_validation() -> None:
     assert found.columns.tolist() == list(LEAKAGE_COLUMNS)
 
 
+def test_scan_wise_recipe_divides_scans_and_not_people() -> None:
+    frame = cohort(100, 3)
+    folds = make_folds(frame, "as_published", 10, 0.1, 1, as_published="scans")
+    assert tuple(folds.columns) == FOLD_COLUMNS
+    for _, rows in folds.groupby("fold"):
+        # Each scan is in one part, in the sizes of Brima & Atemkeng: 81, 9 and 10 %.
+        assert sorted(rows["scan_id"]) == sorted(frame["scan_id"])
+        assert rows["part"].value_counts().to_dict() == {"train": 243, "validation": 27, "test": 30}
+    test = folds[folds["part"] == "test"]
+    assert sorted(test["scan_id"]) == sorted(frame["scan_id"])
+    # Of a person with one scan in the test part, the two others are in it or in validation by chance alone:
+    # with 27 and 30 of 300 scans, the probability that neither is in training is .035.
+    found = audit(frame, folds).query("check == 'participant train-test'")
+    people = test.groupby("fold")["participant_id"].nunique().to_numpy()
+    assert not found["passed"].any()
+    assert found["n"].sum() / people.sum() == pytest.approx(1 - 0.035, abs=0.03)
+    # Not rows of the table: the ranks of a test fold are spread evenly.
+    ranks = test["scan_id"].str.removeprefix("scan-").astype(int).groupby(test["fold"]).mean()
+    assert ranks.std() < 40 and abs(ranks.mean() - 149.5) < 1e-9
+    raise_on_leak(audit(frame, folds))
+
+
+def test_scan_wise_recipe_depends_on_its_seed_and_rows_stay_the_default() -> None:
+    frame = cohort()
+    one, two, other = (make_folds(frame, "as_published", 3, 0.2, seed, as_published="scans") for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one, two)
+    assert not one.equals(other)
+    rows = make_folds(frame, "as_published", 3, 0.2, 1)
+    pd.testing.assert_frame_equal(rows, make_folds(frame, "as_published", 3, 0.2, 1, as_published="rows"))
+    assert not rows.equals(one)
+
+
+# ------------------------------------------------------------------- test folds that the authors have published
+
+
+def with_published_folds(n_folds: int = 4, names: str = "{}") -> pd.DataFrame:
+    frame = cohort()
+    number = frame["participant_id"].str.removeprefix("person-").astype(int) % n_folds
+    return frame.assign(published_fold=[names.format(value + 7) for value in number])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 6), st.integers(0, 100), st.sampled_from(["{}", "fold {}"]))
+def test_published_test_folds_are_kept_and_validation_is_drawn_by_person(n_folds: int, seed: int, names: str) -> None:
+    frame = with_published_folds(n_folds, names)
+    folds = make_folds(frame, "corrected", n_folds, 0.2, seed, published_column="published_fold")
+    tested = folds[folds["part"] == "test"].set_index("scan_id")["fold"]
+    values = sorted(set(frame["published_fold"]))
+    expected = frame.set_index("scan_id")["published_fold"].map(values.index)
+    assert tested.sort_index().tolist() == expected.sort_index().tolist()
+    assert audit(frame, folds)["passed"].all()
+    sizes = folds.groupby(["fold", "part"]).size().unstack()
+    np.testing.assert_allclose(sizes["validation"] / (sizes["validation"] + sizes["train"]), 0.2, atol=0.03)
+
+
+def test_published_folds_are_numbered_by_value() -> None:
+    frame = with_published_folds(4)  # 7, 8, 9 and 10: as numbers 10 comes last, as text it would come first
+    frame["published_fold"] = frame["published_fold"].astype(int)
+    folds = make_folds(frame, "corrected", 4, 0.2, 0, published_column="published_fold")
+    last = set(folds.query("part == 'test' and fold == 3")["scan_id"])
+    assert last == set(frame.loc[frame["published_fold"] == 10, "scan_id"])
+
+
+@pytest.mark.parametrize(
+    ("link", "match"),
+    [
+        ({"participant_id": "PERSON-05"}, "puts the same person, family or image into two folds: PERSON-05, person-5"),
+        ({"family": "f"}, "person-4, person-5"),
+        ({"image_sha256": "h"}, "person-4, person-5"),
+    ],
+)
+def test_published_folds_that_divide_a_person_stop_the_run(link: dict[str, str], match: str) -> None:
+    frame = with_published_folds().assign(family=np.nan)
+    frame["family"] = frame["family"].astype(object)
+    rows = [8, 10]  # a scan of person 4 and one of person 5
+    for column, value in link.items():
+        frame.loc[rows[:1] if column == "participant_id" else rows, column] = value
+    with pytest.raises(LeakageError, match=match) as caught:
+        make_folds(frame, "corrected", 4, 0.2, 1, published_column="published_fold")
+    assert caught.value.field == "folds.published_column" and "leave out" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "column", "message"),
+    [
+        (5, "published_fold", "has 4 values, and n_folds asks for 5 folds.*set folds.n_folds to 4"),
+        (4, "published", "no column 'published'.*published_fold"),
+        (4, "gaps", "1 scans have no 'gaps': scan-3"),
+        (4, "constant", "has 1 values.*another column"),
+    ],
+)
+def test_published_folds_that_do_not_fit_the_configuration(n_folds: int, column: str, message: str) -> None:
+    frame = with_published_folds().assign(constant=1)
+    frame["gaps"] = frame["published_fold"].where(frame["scan_id"] != "scan-3")
+    with pytest.raises(ConfigError, match=message) as caught:
+        make_folds(frame, "corrected", n_folds, 0.2, 1, published_column=column)
+    assert caught.value.field == "folds.published_column"
+
+
+def test_a_published_fold_without_a_class_is_refused() -> None:
+    frame = cohort().assign(published_fold=lambda table: (table["diagnosis"] == "AD").astype(int))
+    with pytest.raises(IntakeError, match="every class in every part.*leave out folds.published_column"):
+        make_folds(frame, "corrected", 2, 0.2, 1, published_column="published_fold")
+
+
 def test_units_join_through_chains_and_spelling() -> None:
     frame = pd.DataFrame(
         {
@@ -191,6 +296,7 @@ def test_class_smaller_than_the_folds(change: dict[str, object], n_folds: int, m
         ({"n_folds": 1}, "folds.n_folds"),
         ({"validation_share": 0.0}, "folds.validation_share"),
         ({"validation_share": 1.0}, "folds.validation_share"),
+        ({"as_published": "people"}, "folds.as_published"),
     ],
 )
 def test_wrong_settings(keys: dict, field: str) -> None:
@@ -277,12 +383,15 @@ def test_parts_of_a_fold_that_does_not_exist() -> None:
 # ----------------------------------------------------------------------------------------- the stage
 
 
-def run_stage(root: Path, frame: pd.DataFrame, **spec: object) -> tuple[pd.DataFrame, pd.DataFrame]:
+def run_stage(
+    root: Path, frame: pd.DataFrame, fitted: tuple[str, ...] = (), **spec: object
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     write_table(frame, root / "participants.tsv")
     split(
         root / "participants.tsv",
         spec,
         ["corrected", "as_published", "corrected"],
+        fitted=fitted,
         seed=1,
         root=root,
         folds=root / "folds.tsv",
@@ -344,3 +453,36 @@ def test_folds_of_ones_own_are_those_that_later_jobs_will_run(tmp_path: Path, sh
 def test_folds_file_out_of_the_root(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="data root"):
         run_stage(tmp_path, cohort(), n_folds=5, file="../own.tsv")
+
+
+def test_stage_takes_the_keys_of_both_recipes(tmp_path: Path) -> None:
+    spec = {"n_folds": 4, "as_published": "scans", "published_column": "published_fold"}
+    frame = with_published_folds()
+    folds, leakage = run_stage(tmp_path, frame, **spec)
+    values = frame.set_index("scan_id")["published_fold"].astype(int)
+    test = folds.query("recipe == 'corrected' and part == 'test'")
+    assert {fold: set(values[rows]) for fold, rows in test.groupby("fold")["scan_id"]} == {
+        rank: {value} for rank, value in enumerate(sorted(set(values)))
+    }
+    by_scan = folds.query("recipe == 'as_published'")
+    assert not by_scan.duplicated(["fold", "scan_id"]).any()
+    shared = leakage.query("recipe == 'as_published' and check == 'participant train-test'")
+    assert (shared["n"] > 0).all() and not shared["passed"].any()
+    with pytest.raises(ConfigError, match=r"folds\.file or folds\.published_column"):
+        run_stage(tmp_path, frame, file="own.tsv", **spec)
+
+
+def test_audit_counts_the_test_scans_that_a_normalisation_has_seen(tmp_path: Path) -> None:
+    check = "normalisation fitted on test scans"
+    folds, leakage = run_stage(tmp_path, cohort(), fitted=("as_published", "corrected"), n_folds=3)
+    found = leakage[leakage["check"] == check].set_index(["recipe", "fold"])
+    sizes = folds[folds["part"] == "test"].groupby(["recipe", "fold"]).size()
+    assert len(found) == 6
+    for fold in range(3):
+        assert found.loc[("corrected", fold), "passed"] and found.loc[("corrected", fold), "n"] == 0
+        assert not found.loc[("as_published", fold), "passed"]
+        assert found.loc[("as_published", fold), "n"] == sizes[("as_published", fold)] == 40
+    # No row where no model of the recipe fits its normalisation.
+    _, leakage = run_stage(tmp_path, cohort(), fitted=("corrected",), n_folds=3)
+    assert set(leakage.loc[leakage["check"] == check, "recipe"]) == {"corrected"}
+    assert check not in set(run_stage(tmp_path, cohort(), n_folds=3)[1]["check"])

@@ -106,6 +106,7 @@ def test_a_models_settings_lie_over_the_studys():
         ({"epoch": 3}, ("training.epoch", "epochs")),
         ({"schedule": "cosine"}, ("training.schedule", "one_cycle")),
         ({"batch_size": 0}, ("batch_size",)),
+        ({"optimizer": "sgd", "momentum": 1.0}, ("training.momentum", "less than 1")),
     ],
 )
 def test_a_wrong_setting_names_key_and_remedy(section, words):

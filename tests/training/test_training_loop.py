@@ -100,7 +100,7 @@ def test_another_seed_gives_another_order_and_other_weights():
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 5])
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_a_training_killed_after_any_epoch_goes_on_bit_for_bit(tmp_path, monkeypatch, epoch, optimizer):
     settings = replace(SETTINGS, optimizer=optimizer)
     whole = trainer(settings)
@@ -130,6 +130,63 @@ def test_a_training_killed_after_any_epoch_goes_on_bit_for_bit(tmp_path, monkeyp
     assert_equal(weights(resumed), weights(whole))
     assert_equal(moments(resumed), moments(whole))
     assert checkpoint.exists()  # the caller removes it once the weights are written
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.93949])
+def test_sgd_steps_along_the_gradient_and_takes_a_share_of_the_last_step_again(momentum):
+    store = Store()
+    settings = replace(
+        SETTINGS,
+        epochs=3,
+        batch_size=len(store.parts.train),
+        learning_rate=0.05,
+        schedule="constant",
+        optimizer="sgd",
+        momentum=momentum,
+        weight_decay=0.01,
+        flip_probability=0.0,
+        shift_voxels=0,
+    )
+    # Without dropout nothing is random, and with one batch an epoch the order does not matter.
+    spec = replace(SPEC, parameters={**SPEC.parameters, "dropout": 0.0})
+    trained = Trainer(spec.build(1), ScanLoader(store), store.parts, store.targets, settings, 1)
+    network = spec.build(1).train()
+    loader = ScanLoader(store)
+    inputs = torch.stack([loader.scan(name, "train") for name in store.parts.train])
+    targets = torch.tensor([store.targets[name] for name in store.parts.train])
+    steps = [torch.zeros_like(parameter) for parameter in network.parameters()]
+    expected = []
+    for _ in range(3):
+        loss = torch.nn.functional.cross_entropy(network(inputs), targets, weight=trained._weights)
+        expected.append(float(loss.detach()))
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for parameter, gradient, step in zip(parameters, gradients, steps, strict=True):
+                step.copy_(momentum * step + gradient + 0.01 * parameter)
+                parameter -= 0.05 * step
+    history = trained.fit().history
+    assert [row["train_loss"] for row in history] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_network_with_weights_that_are_not_trained_resumes_too(tmp_path):
+    spec = NetworkSpec("inception_v3", (75,), parameters={"width_share": 0.05})
+    store = Store()
+    store.images = {name: np.resize(image, (1, 75)) for name, image in store.images.items()}
+    store.mask = np.ones(75, bool)
+    settings = replace(SETTINGS, epochs=2, schedule="constant", optimizer="sgd", shift_voxels=0)
+
+    def start() -> Trainer:
+        return Trainer(spec.build(1), ScanLoader(store), store.parts, store.targets, settings, 1)
+
+    whole = start()
+    whole.fit()
+    halfway = start()
+    halfway.settings = replace(settings, epochs=1)
+    halfway.fit(tmp_path / "checkpoint.safetensors", "this training")
+    resumed = start()
+    assert resumed.fit(tmp_path / "checkpoint.safetensors", "this training").resumed_from == 1
+    assert_equal(weights(resumed), weights(whole))
 
 
 @pytest.mark.parametrize("damage", ["other training", "truncated"])

@@ -19,6 +19,8 @@ LEAK_CHECKS = tuple(IDENTITIES.values())
 LEAKAGE_COLUMNS = ("recipe", "fold", "check", "n", "passed", "detail")
 LISTED = 10
 WHOLE_RECIPE = -1
+# On whose behalf the published recipe reads scans before it splits them: no part of the fold, but all of them.
+WHOLE_COHORT = "cohort"
 
 
 def identity_keys(participants: pd.DataFrame) -> dict[str, pd.Series]:
@@ -37,7 +39,23 @@ def identity_keys(participants: pd.DataFrame) -> dict[str, pd.Series]:
     return keys
 
 
-def audit(participants: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
+def fitting_scans(recipe: str, train: Iterable[str], cohort: Iterable[str]) -> tuple[str, list[str]]:
+    """Return the part on whose behalf a normalisation is fitted, and the scans it is fitted to.
+
+    ``corrected`` fits to the training scans of the fold. ``as_published`` fits to the whole cohort, as Brima &
+    Atemkeng (2024) standardised their images before they split them.
+
+    Parameters
+    ----------
+    recipe : str
+        Recipe.
+    train, cohort : iterable of str
+        Scan ids of the training part and of everybody.
+    """
+    return (WHOLE_COHORT, list(cohort)) if recipe == "as_published" else ("train", list(train))
+
+
+def audit(participants: pd.DataFrame, folds: pd.DataFrame, fitted: Iterable[str] = ()) -> pd.DataFrame:
     """Return what each fold shares between its parts, and what it lacks.
 
     Parameters
@@ -47,13 +65,16 @@ def audit(participants: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
         ``image_sha256``.
     folds : DataFrame
         Columns recipe, fold, scan_id, participant_id, part.
+    fitted : iterable of str
+        Recipes with a model whose normalisation is fitted to scans.
 
     Returns
     -------
     DataFrame
         Columns recipe, fold (-1: the whole recipe), check, n (offenders), passed, detail (the first of
         them). Checks: ``participant|family|image train-validation|train-test|validation-test``,
-        ``class in <part>``, ``tested at most once``, ``tested at least once``.
+        ``class in <part>``, for `fitted` recipes ``normalisation fitted on test scans``, and last
+        ``tested at most once``, ``tested at least once``.
 
     Raises
     ------
@@ -73,11 +94,14 @@ def audit(participants: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
         validate="many_to_one",
     )
     rows: list[dict[str, Any]] = []
+    fitted = set(fitted)
     for recipe, of_recipe in merged.groupby("recipe", sort=False):
         for fold, of_fold in of_recipe.groupby("fold", sort=True):
             head = {"recipe": recipe, "fold": int(fold)}
             rows += [{**head, **row} for row in _shared(of_fold, columns)]
             rows += [{**head, **row} for row in _classes(of_fold, table["diagnosis"])]
+            if recipe in fitted:
+                rows.append({**head, **_fitted_on_test(str(recipe), of_fold, table["scan_id"])})
         head = {"recipe": recipe, "fold": WHOLE_RECIPE}
         rows += [{**head, **row} for row in _coverage(of_recipe, table["scan_id"])]
     return pd.DataFrame(rows, columns=list(LEAKAGE_COLUMNS))
@@ -126,7 +150,9 @@ def check_parts(
     Parameters
     ----------
     read : mapping of str to iterable of str
-        Part -> ids of the scans that were read for it. A part that was not read may be left out.
+        Part -> ids of the scans that were read for it. A part that was not read may be left out. What the
+        published recipe has read for the whole cohort (`fitting_scans`) is its own leak, counted by `audit`;
+        any other recipe may not do so.
     folds : DataFrame
         The planned folds.
     recipe, fold : str, int
@@ -152,6 +178,8 @@ def check_parts(
     planned = folds[(folds["recipe"] == recipe) & (folds["fold"] == fold)]
     rows = []
     for part, scan_ids in read.items():
+        if part == WHOLE_COHORT and recipe == "as_published":
+            continue
         ids = list(dict.fromkeys(scan_ids))
         stray = sorted(set(ids) - set(planned.loc[planned["part"] == part, "scan_id"]))
         if stray:
@@ -216,6 +244,13 @@ def _classes(fold: pd.DataFrame, diagnoses: pd.Series) -> list[dict[str, Any]]:
         _row(f"class in {part}", sorted(everything - set(fold.loc[fold["part"] == part, "diagnosis"].astype(str))))
         for part in parts
     ]
+
+
+def _fitted_on_test(recipe: str, fold: pd.DataFrame, cohort: pd.Series) -> dict[str, Any]:
+    """Return one row: the test scans that the normalisation has seen."""
+    train, test = (fold.loc[fold["part"] == part, "scan_id"] for part in ("train", "test"))
+    _, seen = fitting_scans(recipe, train, cohort)
+    return _row("normalisation fitted on test scans", sorted(set(seen) & set(test)))
 
 
 def _coverage(folds: pd.DataFrame, scan_ids: pd.Series) -> list[dict[str, Any]]:

@@ -1,9 +1,16 @@
 """Folds in which nobody is on both sides, and the audit that proves it.
 
-The unit of a ``corrected`` split is a group of scans that must stay together: all scans of a person, of a
-family, and scans that hold the same image. The ``as_published`` recipe repeats the released code of Wang et
-al. (2023): test folds are contiguous rows of the table, training and validation are two unrelated draws from
-the other rows. Its leak is measured, not hidden.
+The unit of a ``corrected`` split is a group of scans that must stay together (`heatproof.allocation`); its test
+folds are drawn, or taken from a column of the table such as the authors' own folds. The ``as_published`` recipe
+repeats what a paper did, and its leak is measured, not hidden:
+
+``rows``
+    The released code of Wang et al. (2023): test folds are contiguous rows of the table, training and
+    validation are two unrelated draws from the other rows.
+``scans``
+    Brima & Atemkeng (2024): scans are drawn at random whoever they belong to. The paper drew one split of 81,
+    9 and 10 %; here it is one of `n_folds`, and each scan is tested once (10 folds and a validation share of
+    .1 have the paper's sizes). No scan is in two parts of a fold, but a person can be.
 """
 
 from __future__ import annotations
@@ -13,23 +20,31 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heatproof.errors import ConfigError, IntakeError
-from heatproof.leakage import audit, check_parts, identity_keys, raise_on_leak
+from heatproof.allocation import allocate, indicator, nuisance_of, units_of
+from heatproof.errors import ConfigError, IntakeError, LeakageError
+from heatproof.leakage import LISTED, audit, check_parts, raise_on_leak
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FOLD_COLUMNS", "RECIPES", "audit", "check_parts", "make_folds", "raise_on_leak"]
+__all__ = ["FOLD_COLUMNS", "RECIPES", "audit", "check_parts", "make_folds", "raise_on_leak", "units_of"]
 
 RECIPES = ("corrected", "as_published")
+PUBLISHED_SPLITS = ("rows", "scans")
 FOLD_COLUMNS = ("recipe", "fold", "scan_id", "participant_id", "part")
-BALANCED_COLUMNS = ("sex", "site")
 # Units of one class can be so lumpy that a greedy allocation leaves a part without it; another order helps.
 ATTEMPTS = 20
 
 
 def make_folds(
-    participants: pd.DataFrame, recipe: str, n_folds: int, validation_share: float, seed: int
+    participants: pd.DataFrame,
+    recipe: str,
+    n_folds: int,
+    validation_share: float,
+    seed: int,
+    *,
+    as_published: str = "rows",
+    published_column: str | None = None,
 ) -> pd.DataFrame:
     """Return who is trained on, validated on and tested on in every fold.
 
@@ -46,19 +61,27 @@ def make_folds(
         Share of the scans outside the test part that is used for early stopping, between 0 and 1.
     seed : int
         Root seed of the study.
+    as_published : {"rows", "scans"}
+        What the published recipe repeats (see the module).
+    published_column : str, optional
+        Column of the table whose values are the test folds of the corrected recipe, the least value being fold
+        0; validation is drawn from the others as ever.
 
     Returns
     -------
     DataFrame
         Columns recipe, fold, scan_id, participant_id, part (train | validation | test), ordered by fold,
-        part and row of the table. In ``as_published`` a scan may be in train and validation at once.
+        part and row of the table. In ``as_published`` by ``rows`` a scan may be in train and validation at once.
 
     Raises
     ------
     ConfigError
-        If the recipe is unknown, or `n_folds` or `validation_share` is out of range.
+        If the recipe or the published split is unknown, `n_folds` or `validation_share` is out of range, or the
+        column is missing, has gaps or has other than `n_folds` values.
     IntakeError
         If a class has too few people to be in every part of every fold.
+    LeakageError
+        If the column puts a person, a family or an image into two folds.
     """
     if recipe not in RECIPES:
         raise ConfigError(
@@ -72,16 +95,25 @@ def make_folds(
             field="folds.validation_share",
             remedy="use a number between 0 and 1, such as 0.2.",
         )
+    if as_published not in PUBLISHED_SPLITS:
+        raise ConfigError(
+            f"the published split '{as_published}' is not known.",
+            field="folds.as_published",
+            remedy=f"use {' or '.join(PUBLISHED_SPLITS)}.",
+        )
     frame = participants.reset_index(drop=True)
-    split = _corrected if recipe == "corrected" else _as_published
-    return _as_table(frame, recipe, split(frame, n_folds, validation_share, seed))
+    if recipe == "corrected":
+        folds = _corrected(frame, n_folds, validation_share, seed, published_column)
+    else:
+        folds = _as_published(frame, n_folds, validation_share, seed, as_published)
+    return _as_table(frame, recipe, folds)
 
 
 Parts = dict[str, np.ndarray]
 
 
-def _as_published(frame: pd.DataFrame, n_folds: int, validation_share: float, seed: int) -> list[Parts]:
-    """Return the parts of every fold as row numbers, drawn as in the released code of Wang et al."""
+def _as_published(frame: pd.DataFrame, n_folds: int, validation_share: float, seed: int, kind: str) -> list[Parts]:
+    """Return the parts of every fold as row numbers, drawn as a paper drew them (see the module)."""
     from heatproof.randomness import generator
 
     if len(frame) < n_folds:
@@ -90,58 +122,108 @@ def _as_published(frame: pd.DataFrame, n_folds: int, validation_share: float, se
             field="scan_id",
             remedy="lower folds.n_folds or add scans.",
         )
+    rows = np.arange(len(frame))
+    keys = (seed, "folds", "as_published") if kind == "rows" else (seed, "folds", "as_published", kind)
+    order = rows if kind == "rows" else generator(*keys).permutation(rows)
     folds = []
-    for fold, test in enumerate(np.array_split(np.arange(len(frame)), n_folds)):
-        rest = np.setdiff1d(np.arange(len(frame)), test)
+    for fold, test in enumerate(np.array_split(order, n_folds)):
+        rest = np.setdiff1d(rows, test)
         n_validation = max(1, round(validation_share * len(rest)))
-        # Two unrelated draws: this is the flaw that the recipe exists to measure.
-        train = generator(seed, "folds", "as_published", fold, "train").permutation(rest)
-        validation = generator(seed, "folds", "as_published", fold, "validation").permutation(rest)
+        train = generator(*keys, fold, "train").permutation(rest)
+        # Wang et al. draw twice from the same rows: this is the flaw that `rows` exists to measure.
+        validation = generator(*keys, fold, "validation").permutation(rest) if kind == "rows" else train[::-1]
         folds.append(
             {
                 "train": np.sort(train[: len(rest) - n_validation]),
                 "validation": np.sort(validation[:n_validation]),
-                "test": test,
+                "test": np.sort(test),
             }
         )
     return folds
 
 
-def _corrected(frame: pd.DataFrame, n_folds: int, validation_share: float, seed: int) -> list[Parts]:
+def _corrected(
+    frame: pd.DataFrame, n_folds: int, validation_share: float, seed: int, column: str | None
+) -> list[Parts]:
     """Return the parts of every fold as row numbers; no unit is in two parts of a fold."""
     units = units_of(frame)
     n_units = units.max() + 1 if len(frame) else 0
+    given = None if column is None else _given_test_folds(frame, units, column, n_folds)
     _require_enough_units(frame, units, n_folds)
-    classes = _indicator(frame["diagnosis"].astype(str))
-    nuisance = _nuisance(frame)
+    classes = indicator(frame["diagnosis"].astype(str))
+    nuisance = nuisance_of(frame)
     per_unit = [np.zeros((n_units, table.shape[1])) for table in (classes, nuisance)]
     for sums, table in zip(per_unit, (classes, nuisance), strict=True):
         np.add.at(sums, units, table)
+    shares = np.full(n_folds, 1 / n_folds)
     for attempt in range(ATTEMPTS):
-        folds = _allocate_folds(units, per_unit[0], per_unit[1], n_folds, validation_share, (seed, attempt))
+        if given is None:
+            test_fold = allocate(per_unit[0], per_unit[1], shares, (seed, "folds", "test", attempt))
+        else:
+            test_fold = given
+        folds = _allocate_parts(units, per_unit[0], per_unit[1], test_fold, validation_share, (seed, attempt))
         if all(classes[rows].any(axis=0).all() for parts in folds for rows in parts.values()):
             return folds
     raise IntakeError(
         f"no split of {n_units} people into {n_folds} folds has every class in every part.",
-        field="diagnosis",
-        remedy="lower folds.n_folds, raise folds.validation_share, or add people of the rarest class.",
+        field="diagnosis" if column is None else column,
+        remedy="lower folds.n_folds, raise folds.validation_share, or add people of the rarest class."
+        if column is None
+        else "leave out folds.published_column, raise folds.validation_share, or add people of the rarest class.",
     )
 
 
-def _allocate_folds(
+def _given_test_folds(frame: pd.DataFrame, units: np.ndarray, column: str, n_folds: int) -> np.ndarray:
+    """Return the test fold of every unit that a column of the table says, shape (n_units,)."""
+    import pandas as pd
+
+    field = "folds.published_column"
+    if column not in frame.columns:
+        raise ConfigError(
+            f"the participants have no column '{column}'.",
+            field=field,
+            remedy=f"use one of {', '.join(frame.columns)}.",
+        )
+    missing = frame.loc[frame[column].isna(), "scan_id"].astype(str).tolist()
+    if missing:
+        raise ConfigError(
+            f"{len(missing)} scans have no '{column}': {', '.join(missing[:LISTED])}.",
+            field=field,
+            remedy="give every scan a fold, or exclude the scan from the cohort.",
+        )
+    codes, values = pd.factorize(frame[column], sort=True)
+    if len(values) != n_folds:
+        raise ConfigError(
+            f"'{column}' has {len(values)} values, and n_folds asks for {n_folds} folds.",
+            field=field,
+            remedy=f"set folds.n_folds to {len(values)}." if len(values) > 1 else "name another column.",
+        )
+    fold = np.zeros(units.max() + 1, dtype=int)
+    fold[units] = codes
+    split = np.isin(units, units[fold[units] != codes])
+    people = sorted(set(frame.loc[split, "participant_id"].astype(str)))
+    if people:
+        raise LeakageError(
+            f"'{column}' puts the same person, family or image into two folds: {', '.join(people[:LISTED])}.",
+            field=field,
+            remedy="leave out folds.published_column, or use a column in which a person has one fold.",
+        )
+    return fold
+
+
+def _allocate_parts(
     units: np.ndarray,
     classes: np.ndarray,
     nuisance: np.ndarray,
-    n_folds: int,
+    test_fold: np.ndarray,
     validation_share: float,
     key: tuple[int, int],
 ) -> list[Parts]:
-    """Return the parts of every fold for one order of the units."""
+    """Return the parts of every fold for one order of the units and the fold in which each is tested."""
     seed, attempt = key
     everyone = np.arange(len(classes))
-    test_fold = allocate(classes, nuisance, np.full(n_folds, 1 / n_folds), (seed, "folds", "test", attempt))
     folds = []
-    for fold in range(n_folds):
+    for fold in range(test_fold.max() + 1):
         rest = everyone[test_fold != fold]
         bins = allocate(
             classes[rest],
@@ -156,74 +238,6 @@ def _allocate_folds(
     return folds
 
 
-def allocate(classes: np.ndarray, nuisance: np.ndarray, shares: np.ndarray, key: tuple[object, ...]) -> np.ndarray:
-    """Return the bin of every unit, so that each bin gets its share of every class.
-
-    Units are taken in random order, large ones first, and each goes to the bin that lacks one of its classes
-    altogether, else to the one furthest below its share of the unit's classes, else (a tie) of its age band,
-    sex and site.
-
-    Parameters
-    ----------
-    classes : ndarray, shape (n_units, n_classes)
-        Scans of each class in each unit.
-    nuisance : ndarray, shape (n_units, n_categories)
-        Scans in each category that should be balanced where the classes leave a choice.
-    shares : ndarray, shape (n_bins,)
-        Share of every bin; they add up to one.
-    key : tuple
-        Seed and purpose of the random order.
-    """
-    from heatproof.randomness import generator
-
-    order = generator(*key).permutation(len(classes))  # type: ignore[arg-type]
-    order = order[np.argsort(-classes.sum(axis=1)[order], kind="stable")]
-    tables = (classes, nuisance)
-    totals = [np.maximum(table.sum(axis=0), 1) for table in tables]
-    filled = [np.zeros((len(shares), table.shape[1])) for table in tables]
-    bins = np.zeros(len(classes), dtype=int)
-    for unit in order:
-        present = classes[unit] > 0
-        supplied = (filled[0][:, present] == 0).sum(axis=1)
-        # Rise of the summed squared distance from the wanted counts, per share of the bin.
-        rises = [
-            (table[unit] * (2 * (now - shares[:, None] * total) + table[unit]) / total).sum(axis=1) / shares
-            for table, total, now in zip(tables, totals, filled, strict=True)
-        ]
-        best = np.lexsort((np.round(rises[1], 9), np.round(rises[0], 9), -supplied))[0]
-        bins[unit] = best
-        for table, now in zip(tables, filled, strict=True):
-            now[best] += table[unit]
-    return bins
-
-
-def units_of(participants: pd.DataFrame) -> np.ndarray:
-    """Return the number of each scan's unit, shape (n_scans,).
-
-    Scans share a unit if a chain of same person, same family or same image links them. Identifiers that
-    differ only in case or padding count as one.
-    """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(participants)
-    left: list[np.ndarray] = []
-    right: list[np.ndarray] = []
-    offset = n
-    for keys in identity_keys(participants).values():
-        known = np.flatnonzero(keys.to_numpy() != "")
-        names, codes = np.unique(keys.to_numpy()[known].astype(str), return_inverse=True)
-        left.append(known)
-        right.append(codes + offset)
-        offset += len(names)
-    rows, columns = np.concatenate(left), np.concatenate(right)
-    graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(offset, offset))
-    labels = connected_components(graph, directed=False)[1][:n]
-    # Numbered by first appearance, so that the numbers do not depend on the library's order of search.
-    first = {label: number for number, label in enumerate(dict.fromkeys(labels.tolist()))}
-    return np.array([first[label] for label in labels.tolist()], dtype=int)
-
-
 def _require_enough_units(frame: pd.DataFrame, units: np.ndarray, n_folds: int) -> None:
     """Raise an IntakeError if a class has fewer people than folds, or none left to train on."""
     needed = max(n_folds, 3)
@@ -236,30 +250,6 @@ def _require_enough_units(frame: pd.DataFrame, units: np.ndarray, n_folds: int) 
                 field="diagnosis",
                 remedy="lower folds.n_folds or add people of this class.",
             )
-
-
-def _indicator(values: pd.Series) -> np.ndarray:
-    """Return one column per value, 1 where the scan has it, shape (n, n_values)."""
-    names = np.unique(values.to_numpy().astype(str))
-    return (values.to_numpy().astype(str)[:, None] == names[None, :]).astype(float)
-
-
-def _nuisance(frame: pd.DataFrame) -> np.ndarray:
-    """Return indicators of sex, site and age band (thirds of the cohort), shape (n, n_categories)."""
-    import pandas as pd
-
-    tables = [np.ones((len(frame), 1))]
-    tables += [
-        _indicator(frame[name].astype(object).where(frame[name].notna(), ""))
-        for name in BALANCED_COLUMNS
-        if name in frame.columns
-    ]
-    if "age" in frame.columns:
-        age = pd.to_numeric(frame["age"], errors="coerce")
-        edges = age.quantile([1 / 3, 2 / 3]).to_numpy()
-        band = np.where(age.isna(), "", (age.to_numpy()[:, None] > edges).sum(axis=1).astype(str))
-        tables.append(_indicator(pd.Series(band)))
-    return np.concatenate(tables, axis=1)
 
 
 def _as_table(frame: pd.DataFrame, recipe: str, folds: list[Parts]) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 # From scans to a cohort, its folds and its truths.
 #
-# in:  the study's `cohort`, `folds` and `truths` sections, and the user's files that they name
+# in:  the study's `cohort`, `folds` and `truths` sections, the user's files that they name, and what was fetched
 # out: {study}/cohort.h5 participants.tsv intake.tsv volumes.tsv, folds.tsv leakage.tsv, truths/{truth}.*
 
 
@@ -8,6 +8,7 @@ rule prepare:
     """Pass every scan of {wildcards.study} through the intake gate into one store."""
     input:
         lambda wildcards: named_files(study_of(wildcards)["cohort"]),
+        fetched=fetched_data,
     output:
         cohort=f"{RESULTS}/{{study}}/cohort.h5",
         participants=f"{RESULTS}/{{study}}/participants.tsv",
@@ -26,9 +27,9 @@ rule prepare:
         spec=lambda wildcards: study_of(wildcards)["cohort"],
         seed=SEED,
         root=DATA_ROOT,
-        data=lambda wildcards: data_state(
-            study_of(wildcards)["cohort"], Path(DATA_ROOT)
-        ),
+        # What was fetched is known by its checksums, also before it is there.
+        data=lambda wildcards: fetched_data(wildcards)
+        or data_state(study_of(wildcards)["cohort"], Path(DATA_ROOT)),
         code=source_digest("heatproof.stages.prepare"),
     script:
         "../scripts/prepare.py"
@@ -61,6 +62,7 @@ rule split:
         recipes=lambda wildcards: sorted(
             {model["recipe"] for model in study_of(wildcards)["models"].values()}
         ),
+        fitted=lambda wildcards: configuration.fitted_recipes(study_of(wildcards)),
         seed=SEED,
         root=DATA_ROOT,
         code=source_digest("heatproof.stages.split"),

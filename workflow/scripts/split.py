@@ -10,6 +10,7 @@ with logged(snakemake.log[0]):
         Path(snakemake.input.participants),
         snakemake.params.spec,
         snakemake.params.recipes,
+        fitted=snakemake.params.fitted,
         seed=int(snakemake.params.seed),
         root=Path(snakemake.params.root),
         folds=Path(snakemake.output.folds),

@@ -14,7 +14,11 @@ import torch
 from torch import nn
 
 from heatproof.errors import ConfigError, UnsupportedModelError
+from heatproof.models.convolutions import share_of, too_small
 from heatproof.models.registry import register
+
+# Voxels along an axis of which the fourth dense block still gets one.
+LEAST_OF_DENSENET121 = 29
 
 
 @register("resnet", "He et al. (2016). CVPR 770-778; Hara et al. (2018). CVPR 6546-6555; MONAI")
@@ -110,6 +114,41 @@ def densenet(
         dropout_prob=dropout,
     )
     return traceable(network)
+
+
+@register("densenet121", "Huang et al. (2017). CVPR 4700-4708; MONAI")
+def densenet121(
+    *, in_channels: int, n_classes: int, shape: tuple[int, ...], width_share: float = 1.0, dropout: float = 0.0
+) -> nn.Module:
+    """Return DenseNet-121: `densenet` with the published layers.
+
+    Parameters
+    ----------
+    in_channels, n_classes : int
+        Channels of the input and outputs.
+    shape : tuple of int
+        Space axes of the input, 29 voxels or more each.
+    width_share : float
+        Channels of every layer as a share of the published ones.
+    dropout : float
+        Share of features dropped in training (published: 0).
+
+    Raises
+    ------
+    ConfigError
+        If the grid is too small.
+    """
+    if min(shape) < LEAST_OF_DENSENET121:
+        raise too_small("densenet121", shape, LEAST_OF_DENSENET121)
+    return densenet(
+        in_channels=in_channels,
+        n_classes=n_classes,
+        shape=shape,
+        width=share_of(64, width_share),
+        growth=share_of(32, width_share),
+        layers=(6, 12, 24, 16),
+        dropout=dropout,
+    )
 
 
 def traceable(network: nn.Module) -> torch.fx.GraphModule:

@@ -15,6 +15,8 @@ from heatproof.models.registry import NetworkSpec
 
 # One key only: the order of several would differ from run to run, and with it the file's bytes.
 METADATA_KEY = "heatproof"
+# Begins the names of tensors that are no weights: what the normalisation of the scans was fitted to.
+INTENSITY_PREFIX = "intensity/"
 
 
 class LoadedModel(NamedTuple):
@@ -30,15 +32,24 @@ class LoadedModel(NamedTuple):
         What was stored beside the weights.
     sha256 : str
         SHA-256 of the file.
+    intensity : dict of str to Tensor
+        What the normalisation of its scans was fitted to; empty where nothing was.
     """
 
     module: nn.Module
     spec: NetworkSpec
     metadata: dict[str, Any]
     sha256: str
+    intensity: dict[str, Tensor]
 
 
-def save_weights(module: nn.Module, path: str | Path, spec: NetworkSpec, metadata: dict[str, Any] | None = None) -> str:
+def save_weights(
+    module: nn.Module,
+    path: str | Path,
+    spec: NetworkSpec,
+    metadata: dict[str, Any] | None = None,
+    intensity: dict[str, Tensor] | None = None,
+) -> str:
     """Write the weights of a network as safetensors and return the file's SHA-256.
 
     Parameters
@@ -51,8 +62,11 @@ def save_weights(module: nn.Module, path: str | Path, spec: NetworkSpec, metadat
         How it was built.
     metadata : dict, optional
         Facts to keep beside the weights; plain JSON values.
+    intensity : dict of str to Tensor, optional
+        What the normalisation of its scans was fitted to, in the same file so that it cannot be lost.
     """
-    write_tensors(module.state_dict(), path, {"spec": spec.as_dict(), "metadata": metadata or {}})
+    fitted = {INTENSITY_PREFIX + name: tensor for name, tensor in (intensity or {}).items()}
+    write_tensors({**module.state_dict(), **fitted}, path, {"spec": spec.as_dict(), "metadata": metadata or {}})
     return sha256_of(path)
 
 
@@ -65,17 +79,25 @@ def load_weights(path: str | Path) -> LoadedModel:
         If the file is no safetensors file of this project, or its tensors do not fit the network.
     """
     tensors, described = read_tensors(path)
+    weights, intensity = _divided(tensors)
     spec = NetworkSpec.from_dict(described["spec"])
     module = spec.build()
     try:
-        module.load_state_dict(tensors)
+        module.load_state_dict(weights)
     except RuntimeError as error:
         raise UnsupportedModelError(
             f"the weights do not fit the network '{spec.network}': {error}",
             file=path,
             remedy="train the model again with this version.",
         ) from error
-    return LoadedModel(module.eval(), spec, described["metadata"], sha256_of(path))
+    return LoadedModel(module.eval(), spec, described["metadata"], sha256_of(path), intensity)
+
+
+def _divided(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the weights, and what the normalisation was fitted to."""
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(INTENSITY_PREFIX)}
+    fitted = {name.removeprefix(INTENSITY_PREFIX): tensors[name] for name in tensors.keys() - weights.keys()}
+    return weights, fitted
 
 
 def load_foreign_weights(module: nn.Module, path: str | Path) -> None:
@@ -157,7 +179,8 @@ def _foreign_tensors(path: Path) -> dict[str, Tensor]:
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            # A model of this project begins another training with its weights, not with its normalisation.
+            return _divided(load_file(path))[0]
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError) as error:
         raise UnsupportedModelError(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 N_FOLDS = 5
 VALIDATION_SHARE = 0.2
+AS_PUBLISHED = "rows"
 
 
 def split(
@@ -23,6 +24,7 @@ def split(
     spec: Mapping[str, Any],
     recipes: Iterable[str],
     *,
+    fitted: Iterable[str] = (),
     seed: int,
     root: Path,
     folds: Path,
@@ -35,9 +37,12 @@ def split(
     participants : Path
         Table of the cohort.
     spec : mapping
-        The `folds` entry of the configuration: ``n_folds``, ``validation_share`` and optionally ``file``.
+        The `folds` entry of the configuration: ``n_folds``, ``validation_share``, ``as_published`` and optionally
+        ``file`` or ``published_column``.
     recipes : iterable of str
         Recipes that the models of the study use.
+    fitted : iterable of str
+        Those of them with a model whose normalisation is fitted to scans.
     seed : int
         Root seed of the study.
     root : Path
@@ -48,9 +53,10 @@ def split(
     Raises
     ------
     LeakageError
-        If a recipe that promises a clean split leaks (possible only with a file of one's own).
+        If a recipe that promises a clean split leaks (possible only with folds of one's own).
     ConfigError
-        If the file has other folds than 0 to ``n_folds`` - 1, names unknown scans or tests a scan twice.
+        If the file has other folds than 0 to ``n_folds`` - 1, names unknown scans or tests a scan twice, the
+        column does not give ``n_folds`` folds, or both are given.
     IntakeError
         If a class is smaller than the folds.
     """
@@ -58,6 +64,12 @@ def split(
 
     table = read_table(participants, ("scan_id", "participant_id", "diagnosis"))
     n_folds = int(spec.get("n_folds", N_FOLDS))
+    if spec.get("file") and spec.get("published_column"):
+        raise ConfigError(
+            "the folds come from a file and from a column of the participants.",
+            field="folds.published_column",
+            remedy="give folds.file or folds.published_column.",
+        )
     given = _given_folds(spec["file"], root, table, n_folds) if spec.get("file") else None
     pieces = [
         given
@@ -68,11 +80,13 @@ def split(
             n_folds,
             float(spec.get("validation_share", VALIDATION_SHARE)),
             seed,
+            as_published=str(spec.get("as_published", AS_PUBLISHED)),
+            published_column=spec.get("published_column"),
         )
         for recipe in dict.fromkeys(recipes)
     ]
     planned = pd.concat(pieces, ignore_index=True)
-    found = audit(table, planned)
+    found = audit(table, planned, fitted)
     # Written before the check: the log then names a table that can be read while the job is still there.
     write_table(planned, folds)
     words = found["passed"].map({True: "true", False: "false"})

@@ -17,7 +17,7 @@ from torch.nn import functional
 from heatproof.cohorts.folders import inside
 from heatproof.cohorts.store import Cohort
 from heatproof.files import sha256_of, write_table
-from heatproof.leakage import PARTS, check_parts
+from heatproof.leakage import PARTS, check_parts, fitting_scans
 from heatproof.models import NETWORKS, NetworkSpec, load_foreign_weights, save_weights
 from heatproof.provenance import source_digest
 from heatproof.randomness import integer_seed
@@ -135,7 +135,8 @@ def train(
         is_svm = job.entry["network"] == "linear_svm"
         # The SVM needs the other half for the blocks of its Gram matrix.
         room = job.settings.cache_megabytes / (2 if is_svm else 1)
-        loader = ScanLoader(opened, str(job.entry["intensity"]), room)
+        part, scan_ids = fitting_scans(job.recipe, parts.train, opened.scan_ids)
+        loader = ScanLoader.fit(opened, str(job.entry["intensity"]), scan_ids, part, room)
         targets = training_targets(job, parts, participants)
         spec = job.spec(loader.shape, len(opened.classes))
         if is_svm:
@@ -160,7 +161,8 @@ def train(
         facts = {"classes": list(opened.classes), "intensity": job.entry["intensity"], **_facts(job, parts)}
     write_table(prediction_table(logits, parts, participants), predictions)
     write_table(pd.DataFrame(fitted.history, columns=HISTORY_COLUMNS), history)
-    save_weights(fitted.network, weights, spec, {**facts, **fitted.facts})
+    intensity = loader.fitted.tensors() if loader.fitted else None
+    save_weights(fitted.network, weights, spec, {**facts, **fitted.facts}, intensity)
     checkpoint.unlink(missing_ok=True)
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import EllipsisType
 from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from heatproof.errors import ConfigError, IntakeError
+from heatproof.errors import IntakeError, UnsupportedModelError
 from heatproof.files import sha256_of_array
+from heatproof.intensities import FITTED_INTENSITIES
+from heatproof.models import LoadedModel
+from heatproof.training.intensity import FittedIntensity, fit_intensity, normalise, zero_intensity
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,103 +32,94 @@ class ScanStore(Protocol):
         ...
 
 
-def normalise(scan: np.ndarray, mask: np.ndarray, kind: str) -> np.ndarray:
-    """Return one scan with its intensities normalised by its own values alone.
-
-    Nothing is fitted to other scans, so nothing can leak between the parts of a fold.
-
-    Parameters
-    ----------
-    scan : ndarray, shape (channels, *space)
-        Intensities.
-    mask : ndarray of bool, shape (*space,)
-        The brain.
-    kind : {"zscore", "minmax", "none"}
-        ``zscore``: mean 0 and deviation 1 inside the mask, zero outside. ``minmax``: the whole channel
-        to 0..1, as Wang et al. (2023) did. ``none``: as stored.
-
-    Returns
-    -------
-    ndarray of float32, shape (channels, *space)
-
-    Raises
-    ------
-    IntakeError
-        If a channel is constant, so that it cannot be normalised.
-    ConfigError
-        If the kind is not known.
-    """
-    return _rescaled(scan, scan, mask, kind)
-
-
-def zero_intensity(scan: np.ndarray, mask: np.ndarray, kind: str) -> np.ndarray:
-    """Return what `normalise` makes of the stored intensity zero in this scan: a head without tissue.
-
-    Under ``zscore`` zero is the mean intensity of the brain after normalisation, and no tissue is
-    -mean / deviation inside the mask (zero outside). Under ``minmax`` it is zero where the darkest voxel is.
-
-    Parameters, errors and shape are those of `normalise`.
-    """
-    return _rescaled(np.zeros_like(scan), scan, mask, kind)
-
-
-def _rescaled(values: np.ndarray, scan: np.ndarray, mask: np.ndarray, kind: str) -> np.ndarray:
-    """Return values (channels, *space) on the scale that normalises a scan of the same shape."""
-    if kind == "none":
-        return np.asarray(values, dtype=np.float32)
-    if kind not in ("zscore", "minmax"):
-        raise ConfigError(
-            f"the intensity normalisation '{kind}' does not exist.",
-            field="intensity",
-            remedy="use zscore, minmax or none.",
-        )
-    result = np.zeros(scan.shape, dtype=np.float32)
-    where: np.ndarray | EllipsisType = mask if kind == "zscore" else ...
-    for channel, intensities in enumerate(scan):
-        inside = intensities[where]
-        if kind == "zscore":
-            centre, spread = inside.mean(dtype=np.float64), inside.std(dtype=np.float64)
-        else:
-            centre, spread = float(inside.min()), float(inside.max()) - float(inside.min())
-        if not spread > 0:
-            raise IntakeError(
-                f"channel {channel} is constant.",
-                field="intensity",
-                remedy="exclude the scan from the cohort.",
-            )
-        result[channel][where] = ((values[channel][where] - centre) / spread).astype(np.float32)
-    return result
-
-
 class ScanLoader:
     """Normalised scans as tensors.
+
+    A training begins with `fit`; whatever comes after it reads through `for_model`, so that scans are normalised
+    as the model has learned them.
 
     Parameters
     ----------
     cohort : ScanStore
         The cohort.
-    intensity : {"zscore", "minmax", "none"}
+    intensity : {"zscore", "minmax", "none", "pixelwise", "dataset"}
         See `normalise`.
     cache_megabytes : float
         Memory for scans that are kept; once it is full, further scans are read from disk every time.
+    fitted : FittedIntensity, optional
+        What ``pixelwise`` and ``dataset`` go by.
 
     Attributes
     ----------
     shape : tuple of int
         Channels and space axes of every scan.
+    fitted : FittedIntensity or None
+        What the normalisation was fitted to.
     reads : dict of str to Counter
         Part -> how often each scan was asked for on its behalf: what a model has really seen.
     hashes : dict of str to str
         SHA-256 of every scan's values as they came from the store.
     """
 
-    def __init__(self, cohort: ScanStore, intensity: str = "zscore", cache_megabytes: float = 1024) -> None:
-        self._cohort, self._intensity = cohort, intensity
+    def __init__(
+        self,
+        cohort: ScanStore,
+        intensity: str = "zscore",
+        cache_megabytes: float = 1024,
+        fitted: FittedIntensity | None = None,
+    ) -> None:
+        self._cohort, self._intensity, self.fitted = cohort, intensity, fitted
         self._room = cache_megabytes * 2**20
         self.shape = (cohort.channels, *cohort.mask.shape)
         self._cache: dict[str, Tensor] = {}
         self.reads: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.hashes: dict[str, str] = {}
+
+    @classmethod
+    def fit(
+        cls, cohort: ScanStore, intensity: str, scan_ids: Iterable[str], part: str, cache_megabytes: float = 1024
+    ) -> ScanLoader:
+        """Return a loader whose normalisation is fitted, where it is of a kind that has to be.
+
+        Parameters
+        ----------
+        cohort, intensity, cache_megabytes
+            See the class.
+        scan_ids : iterable of str
+            The scans to fit to, each counted once and in the order of their ids, so that the order in which
+            they are given changes nothing. They are read only if something is fitted.
+        part : str
+            On whose behalf they are read (see `heatproof.leakage.fitting_scans`).
+
+        Raises
+        ------
+        IntakeError
+            If a channel is constant over all scans.
+        """
+        loader = cls(cohort, intensity, cache_megabytes)
+        if intensity in FITTED_INTENSITIES:
+            scans = (loader._stored(scan_id, part) for scan_id in sorted(set(scan_ids)))
+            loader.fitted = fit_intensity(scans, cohort.mask, intensity)
+        return loader
+
+    @classmethod
+    def for_model(cls, loaded: LoadedModel, cohort: ScanStore, cache_megabytes: float = 0) -> ScanLoader:
+        """Return the loader that normalises scans as they were when a model was trained.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If the model does not say how, or was stored without what its normalisation was fitted to.
+        """
+        intensity = loaded.metadata.get("intensity")
+        if intensity is None:
+            raise UnsupportedModelError(
+                "the weights do not say how scans were normalised in training.",
+                field="intensity",
+                remedy="train the model again.",
+            )
+        fitted = FittedIntensity.from_tensors(loaded.intensity) if intensity in FITTED_INTENSITIES else None
+        return cls(cohort, str(intensity), cache_megabytes, fitted)
 
     def scan(self, scan_id: str, part: str = "test") -> Tensor:
         """Return one scan, shape (channels, *space), float32. Do not change it: it may be the cached one.
@@ -138,10 +131,10 @@ class ScanLoader:
         part : {"train", "validation", "test"}
             The part of the fold on whose behalf it is read.
         """
-        self.reads[part][scan_id] += 1
         if scan_id in self._cache:
+            self.reads[part][scan_id] += 1
             return self._cache[scan_id]
-        tensor = self._read(scan_id, normalise)
+        tensor = self._read(scan_id, part, normalise)
         if tensor.nbytes <= self._room:
             self._room -= tensor.nbytes
             self._cache[scan_id] = tensor
@@ -149,21 +142,23 @@ class ScanLoader:
 
     def zero_intensity(self, scan_ids: Iterable[str], part: str = "test") -> Tensor:
         """Return what the stored intensity zero becomes in each scan, shape (n, channels, *space), float32."""
-        zeros = []
-        for scan_id in scan_ids:
-            self.reads[part][scan_id] += 1
-            zeros.append(self._read(scan_id, zero_intensity))
-        return torch.stack(zeros)
+        return torch.stack([self._read(scan_id, part, zero_intensity) for scan_id in scan_ids])
 
-    def _read(self, scan_id: str, scale: Callable[[np.ndarray, np.ndarray, str], np.ndarray]) -> Tensor:
-        """Return what a function makes of a scan as it is stored; its digest is kept."""
+    def _read(self, scan_id: str, part: str, scale: Callable[..., np.ndarray]) -> Tensor:
+        """Return what a function makes of a scan as it is stored."""
+        stored = self._stored(scan_id, part)
+        try:
+            return torch.from_numpy(scale(stored, self._cohort.mask, self._intensity, self.fitted))
+        except IntakeError as error:
+            raise IntakeError(error.problem, file=f"scan {scan_id}", field=error.field, remedy=error.remedy) from error
+
+    def _stored(self, scan_id: str, part: str) -> np.ndarray:
+        """Return a scan as it is stored; the read and the digest of its values are kept."""
+        self.reads[part][scan_id] += 1
         stored = self._cohort.scan(scan_id)
         if scan_id not in self.hashes:
             self.hashes[scan_id] = sha256_of_array(stored)
-        try:
-            return torch.from_numpy(scale(stored, self._cohort.mask, self._intensity))
-        except IntakeError as error:
-            raise IntakeError(error.problem, file=f"scan {scan_id}", field=error.field, remedy=error.remedy) from error
+        return stored
 
     def batch(self, scan_ids: Iterable[str], part: str = "test") -> Tensor:
         """Return several scans in the order asked for, shape (n, channels, *space), float32."""

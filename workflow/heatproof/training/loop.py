@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,11 @@ from heatproof.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,7 @@ class Trainer:
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.momentum = settings.batch_norm_momentum
-        self.optimizer = OPTIMIZERS[settings.optimizer](
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimizer = choose_optimizer(network, settings)
         self.steps_per_epoch = math.ceil(len(parts.train) / settings.batch_size)
         self._weights = class_weights([targets[name] for name in parts.train], settings.class_weights)
 
@@ -226,6 +228,14 @@ def class_weights(targets: Sequence[int], kind: str) -> Tensor | None:
         return None
     counts = torch.bincount(torch.tensor(targets)).float()
     return counts.sum() / (len(counts) * counts.clamp(min=1))
+
+
+def choose_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Return the optimiser of a network's parameters; only ``sgd`` has the momentum of the settings."""
+    own = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {}
+    return OPTIMIZERS[settings.optimizer](
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, **own
+    )
 
 
 def choose_device(name: str) -> torch.device:

@@ -9,7 +9,7 @@ from typing import Any
 from heatproof.errors import ConfigError
 
 CHOICES = {
-    "optimizer": ("adam", "adamw"),
+    "optimizer": ("adam", "adamw", "sgd"),
     "schedule": ("constant", "one_cycle"),
     "class_weights": ("none", "balanced"),
     "precision": ("float32", "tf32", "bfloat16"),
@@ -31,9 +31,11 @@ class TrainingSettings:
     learning_rate : float
         Step size; the peak of it for ``one_cycle``.
     weight_decay : float
-        L2 penalty (``adam``) or decoupled decay (``adamw``).
-    optimizer : {"adam", "adamw"}
+        L2 penalty (``adam``, ``sgd``) or decoupled decay (``adamw``).
+    optimizer : {"adam", "adamw", "sgd"}
         Optimiser.
+    momentum : float
+        Share of the last step that ``sgd`` takes again, 0 or more and below 1.
     schedule : {"constant", "one_cycle"}
         Course of the learning rate (Smith & Topin 2019 for one_cycle).
     patience : int or None
@@ -67,6 +69,7 @@ class TrainingSettings:
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
     optimizer: str = "adam"
+    momentum: float = 0.9
     schedule: str = "constant"
     patience: int | None = 10
     patience_after: int = 0
@@ -94,6 +97,12 @@ class TrainingSettings:
                 "epochs must be 0 or more, batch_size 1 or more and learning_rate above 0.",
                 field="training",
                 remedy="correct the training section.",
+            )
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(
+                f"{self.momentum} is no momentum.",
+                field="training.momentum",
+                remedy="use 0 or more and less than 1.",
             )
 
     @classmethod
