@@ -10,6 +10,7 @@ import pytest
 
 from heatproof import statistics
 from heatproof.metrics import METRICS
+from heatproof.metrics.probes import PROBES
 from heatproof.statistics.conditions import CONTROLS, SMALLER_IS_BETTER, conditions
 from heatproof.statistics.location import LOCATION_METRICS
 from heatproof.statistics.performance import scores_of, weighted_auc
@@ -123,7 +124,8 @@ def test_equal_folds_give_neither_certainty_nor_an_interval():
 
 
 def test_constants_agree_with_the_registry_of_metrics():
-    assert {name for name, metric in METRICS.items() if not metric.larger_is_better} == SMALLER_IS_BETTER
+    judged = METRICS | PROBES
+    assert {name for name, metric in judged.items() if not metric.larger_is_better} == SMALLER_IS_BETTER
     assert {name for name, metric in METRICS.items() if metric.same_as} == DOUBLES
 
 

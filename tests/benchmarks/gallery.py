@@ -26,12 +26,14 @@ from torch.nn import functional
 
 from heatproof.attribution import METHODS, attribute
 from heatproof.cohorts.store import Cohort
+from heatproof.figures.gallery import paint_plane, paint_trace
+from heatproof.figures.maps import top_of
 from heatproof.figures.style import drawing, label, save
 from heatproof.models import load_weights
 from heatproof.training import ScanLoader, read_fold
 from heatproof.truths.atlases import anatomical_prior
 
-LEAD, N_COLUMNS = 10, 4  # V5; blocks of three panels in a row
+LEAD, CORONAL, N_COLUMNS = 10, 27, 4  # V5; a slice through the hippocampi; blocks of three panels in a row
 LRP = {"rule": "alpha_beta", "beta": 0.5}
 # Parameters other than the defaults, so that the picture is drawn in minutes.
 FEWER: dict[str, dict[str, Any]] = {
@@ -116,7 +118,9 @@ def tumour(folder: Path) -> Exhibit:
     found = networks[0](scans).argmax(1)
     shown = next(int(place) for place in torch.nonzero(is_test)[:, 0] if int(classes[place]) == int(found[place]) == 2)
     mask = resize(imread(folder / "masks" / f"{rows[shown]['index']}.png").astype(float), (128, 128))
-    return Exhibit("tumour slice", *networks, scans[shown : shown + 1], 2, scans[~is_test][:8], {}, mask / mask.max())
+    return Exhibit(
+        "tumour slice", *networks, scans[shown : shown + 1], 2, scans[~is_test][:8], {}, mask > mask.max() / 2
+    )
 
 
 def heart(folder: Path) -> Exhibit:
@@ -205,26 +209,18 @@ def paint(axes: Axes, exhibit: Exhibit, heatmap: np.ndarray | None) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     scan = exhibit.scan[0].numpy()
+    top = 0.0 if heatmap is None else top_of(heatmap, 99.5)
     if scan.ndim == 2:
-        axes.plot(scan[LEAD], color="#8a929c", linewidth=0.6)
-        axes.margins(x=0.01)
-        if heatmap is not None:
-            values = heatmap[LEAD] if len(heatmap) > 1 else heatmap[0]
-            limit = np.quantile(np.abs(heatmap), 0.999) or 1
-            axes.scatter(np.arange(len(values)), scan[LEAD], c=values, s=3, cmap="seismic", vmin=-limit, vmax=limit)
+        values = None if heatmap is None else heatmap[LEAD if len(heatmap) > 1 else 0]
+        paint_trace(axes, np.arange(scan.shape[1]), scan[LEAD], values, top=top)
         return
-    shown = scan[0]
-    if shown.ndim == 3:
-        shown = np.rot90(shown[:, 27])
-    axes.imshow(shown, cmap="gray")
-    if exhibit.outline is not None:
-        axes.contour(exhibit.outline, [0.5], colors="#00a8c8", linewidths=0.7)
-    if heatmap is not None:
-        values = heatmap[0]
-        if values.ndim == 3:
-            values = np.rot90(values[:, 27])
-        limit = np.quantile(np.abs(values), 0.995) or 1
-        axes.imshow(values, cmap="seismic", vmin=-limit, vmax=limit, alpha=np.clip(np.abs(values) / limit, 0, 1) * 0.8)
+    planes = [None if volume is None else flat(volume[0]) for volume in (scan, heatmap)]
+    paint_plane(axes, planes[0], planes[1], exhibit.outline, top=top, signed=True)
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """Return an image as it is, and one coronal slice of a volume with its top upwards."""
+    return np.rot90(values[:, CORONAL]) if values.ndim == 3 else values
 
 
 def draw(exhibits: list[Exhibit], path: Path) -> None:
@@ -255,9 +251,9 @@ def draw(exhibits: list[Exhibit], path: Path) -> None:
                     axes.set_title("The scans" if name == "scan" else label(name))
             print(name, flush=True)
         figure.supxlabel(
-            "Red speaks for the target, blue against it; each map has a scale of its own. Left to right: a\n"
-            "phantom brain (target: patient), a slice with a pituitary tumour (outlined; target: this kind), lead V5\n"
-            "of an ECG (target: height of its R wave). None: the method does not apply."
+            "Red (orange in signals) speaks for the target, blue against it; each map has a scale of its own. Left to\n"
+            "right: a phantom brain (target: patient), a slice with a pituitary tumour (outlined; target: this kind),\n"
+            "lead V5 of an ECG (target: height of its R wave). None: the method does not apply."
         )
         save(figure, [path])
 

@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 
 from heatproof.errors import ConfigError, GeometryError
 from heatproof.metrics import METRICS
+from heatproof.metrics.evaluate import Evaluator
 from heatproof.metrics.overlap import (
     auroc,
     average_precision,
     dice_at_size,
     dice_curve,
     dice_sweep,
+    iou_at_size,
     mass_accuracy,
     max_dice,
+    max_iou,
     pointing_game,
     rank_accuracy,
     spearman,
@@ -26,6 +29,8 @@ from heatproof.metrics.space import RankedMap, Space, Truth
 OVERLAP = {
     "max_dice": max_dice,
     "dice_at_size": dice_at_size,
+    "max_iou": max_iou,
+    "iou_at_size": iou_at_size,
     "rank_accuracy": rank_accuracy,
     "mass_accuracy": mass_accuracy,
     "pointing_game": pointing_game,
@@ -107,6 +112,59 @@ def test_ties_at_the_cut_count_as_the_mean_over_random_tie_breaking():
     assert dice_at_size(*prepared(heatmap, truth)) == pytest.approx((1 + 3 * 2 / 5) / 4)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("levels", [0, 1, 3])
+def test_iou_equals_the_sets_counted_over_every_way_to_break_a_tie(shape, levels):
+    heatmap, truth, mask = example(shape, seed=8, levels=levels)
+    size = int((truth & mask).sum())
+    voxels = [tuple(place) for place in np.argwhere(mask)]
+    cut = sorted((heatmap[voxel] for voxel in voxels), reverse=True)[size - 1]
+    sure = [voxel for voxel in voxels if heatmap[voxel] > cut]
+    tied = [voxel for voxel in voxels if heatmap[voxel] == cut]
+    n_open = size - len(sure)
+    inside = sum(bool(truth[voxel]) for voxel in tied)
+    expected, n_ways = 0.0, math.comb(len(tied), n_open)
+    for hits in range(min(inside, n_open) + 1):
+        ways = math.comb(inside, hits) * math.comb(len(tied) - inside, n_open - hits)
+        shared = sum(bool(truth[voxel]) for voxel in sure) + hits
+        expected += ways / n_ways * shared / (2 * size - shared)
+    assert iou_at_size(*prepared(heatmap, truth, mask)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_iou_of_a_tie_is_the_mean_over_random_tie_breaking():
+    rng = np.random.default_rng(5)
+    heatmap = np.array([3.0, 2, 2, 2, 2, 2, 1, 0])
+    truth = np.array([1, 1, 0, 0, 0, 1, 1, 0], bool)
+    drawn = []
+    for _ in range(20000):
+        kept = np.zeros(8, bool)
+        kept[np.lexsort((rng.random(8), -heatmap))[:4]] = True
+        drawn.append((kept & truth).sum() / (kept | truth).sum())
+    assert iou_at_size(*prepared(heatmap, truth)) == pytest.approx(np.mean(drawn), abs=0.01)
+
+
+@pytest.mark.parametrize("levels", [0, 2])
+def test_max_iou_equals_a_loop_over_thresholds_and_follows_their_number(levels):
+    heatmap, truth, mask = example((9, 11), levels=levels)
+    inside = heatmap[mask]
+    for n_thresholds in (2, 7, 50):
+        slow = []
+        for threshold in np.linspace(inside.min(), inside.max(), n_thresholds):
+            kept = (heatmap > threshold) & mask
+            slow.append((kept & truth).sum() / (kept | (truth & mask)).sum())
+        ranked, known = prepared(heatmap, truth, mask)
+        assert max_iou(ranked, known, n_thresholds=n_thresholds) == pytest.approx(max(slow), rel=1e-12)
+        by_name = Evaluator(Space.of(heatmap, mask), ("max_iou",), n_thresholds)
+        assert by_name.value("max_iou", ranked, known) == pytest.approx(max(slow), rel=1e-12)
+
+
+def test_without_ties_the_iou_is_the_dice_on_another_scale():
+    heatmap, truth, mask = example((6, 7, 5))
+    ranked, known = prepared(heatmap, truth, mask)
+    for dice, iou in ((dice_at_size, iou_at_size), (max_dice, max_iou)):
+        assert iou(ranked, known) == pytest.approx(dice(ranked, known) / (2 - dice(ranked, known)))
+
+
 def test_pointing_game_shares_a_tie():
     heatmap = np.array([1.0, 5, 5, 5, 0])
     assert pointing_game(*prepared(heatmap, np.array([0, 1, 0, 0, 1]))) == pytest.approx(1 / 3)
@@ -121,7 +179,7 @@ def test_the_truth_as_map_scores_the_maximum(name, shape):
     assert OVERLAP[name](*prepared(strength, strength, mask)) == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in OVERLAP if name != "max_dice"])
+@pytest.mark.parametrize("name", [name for name in OVERLAP if name not in ("max_dice", "max_iou")])
 def test_random_maps_score_chance(name):
     rng = np.random.default_rng(6)
     truth = np.zeros((20, 20))
@@ -135,14 +193,15 @@ def test_random_maps_score_chance(name):
     assert abs(np.mean(values) - METRICS[name].chance_level(known, space)) < 4 * error + bias
 
 
-def test_a_random_map_reaches_the_chance_of_max_dice_by_keeping_nearly_all():
+@pytest.mark.parametrize("name", ["max_dice", "max_iou"])
+def test_a_random_map_reaches_the_chance_of_a_sweep_by_keeping_nearly_all(name):
     rng = np.random.default_rng(7)
     truth = np.zeros(4000)
     truth[:400] = 1
     space = Space.of(truth)
     known = Truth.of(truth, space)
-    value = max_dice(RankedMap.of(rng.random(4000), space), known)
-    assert value == pytest.approx(METRICS["max_dice"].chance_level(known, space), abs=0.02)
+    value = OVERLAP[name](RankedMap.of(rng.random(4000), space), known)
+    assert value == pytest.approx(METRICS[name].chance_level(known, space), abs=0.02)
 
 
 @pytest.mark.parametrize("name", OVERLAP)
@@ -152,7 +211,7 @@ def test_a_constant_map_scores_chance_and_never_ranks(name, level):
     truth[2:4, 3:6] = 1
     ranked, known = prepared(np.full(truth.shape, level), truth)
     value = OVERLAP[name](ranked, known)
-    if name == "max_dice":
+    if name in ("max_dice", "max_iou"):
         assert value == 0
     else:
         assert value == pytest.approx(METRICS[name].chance_level(known, Space.of(truth)))
@@ -186,7 +245,7 @@ def test_a_full_truth_is_known():
     ranked, known = prepared(heatmap, np.ones(heatmap.shape))
     assert math.isnan(auroc(ranked, known))
     assert math.isnan(spearman(ranked, known))
-    for metric in (dice_at_size, average_precision, pointing_game, mass_accuracy):
+    for metric in (dice_at_size, iou_at_size, average_precision, pointing_game, mass_accuracy):
         assert metric(ranked, known) == pytest.approx(1)
 
 
@@ -215,7 +274,7 @@ def test_rank_accuracy_is_dice_at_the_size_of_the_truth():
 def test_rank_metrics_do_not_change_under_a_rising_function(values, seed):
     heatmap = np.array(values, float)
     truth = np.random.default_rng(seed).random(heatmap.size) < 0.4
-    for metric in (auroc, average_precision, dice_at_size, pointing_game, spearman):
+    for metric in (auroc, average_precision, dice_at_size, iou_at_size, pointing_game, spearman):
         before = metric(*prepared(heatmap, truth))
         after = metric(*prepared(np.exp(heatmap) * 7 - 2, truth))
         np.testing.assert_allclose(before, after, atol=1e-9)

@@ -17,7 +17,12 @@ POPULATIONS = ("all", "patients", "controls", "true_positives")
 RECTIFICATIONS = ("abs_before", "abs_after", "signed")
 
 
-def belongs(population: str, target: int, predicted: int) -> bool:
+def is_patient(target: int, *, has_controls: bool = True) -> bool:
+    """Return whether a scan of a class shows a disease: class 0 is the controls', where there are any."""
+    return target > 0 or not has_controls
+
+
+def belongs(population: str, target: int, predicted: int, *, has_controls: bool = True) -> bool:
     """Return whether a scan counts in a population.
 
     Parameters
@@ -25,7 +30,9 @@ def belongs(population: str, target: int, predicted: int) -> bool:
     population : str
         One of `POPULATIONS`.
     target, predicted : int
-        Class of the scan and of the prediction; 0 is the control class.
+        Class of the scan and of the prediction.
+    has_controls : bool
+        Whether class 0 is the control class; without one all scans are patients.
     """
     if population not in POPULATIONS:
         raise ConfigError(
@@ -33,7 +40,7 @@ def belongs(population: str, target: int, predicted: int) -> bool:
             field="populations",
             remedy=f"use {', '.join(POPULATIONS)}.",
         )
-    patient = target > 0
+    patient = is_patient(target, has_controls=has_controls)
     return {
         "all": True,
         "patients": patient,
@@ -90,15 +97,18 @@ class GroupMeans:
     ----------
     populations : iterable of str
         Any of `POPULATIONS`.
+    has_controls : bool
+        Whether class 0 is the control class.
     """
 
-    def __init__(self, populations: Iterable[str]) -> None:
+    def __init__(self, populations: Iterable[str], *, has_controls: bool = True) -> None:
+        self._has_controls = has_controls
         self.groups = {population: GroupMean() for population in populations}
 
     def add(self, heatmap: np.ndarray, target: int, predicted: int) -> None:
         """Add the map of one scan, shape (*space,), to every population that it belongs to."""
         for population, group in self.groups.items():
-            if belongs(population, target, predicted):
+            if belongs(population, target, predicted, has_controls=self._has_controls):
                 group.add(heatmap)
 
 

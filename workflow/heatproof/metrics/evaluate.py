@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from heatproof.errors import ConfigError
-from heatproof.metrics.overlap import max_dice
+from heatproof.metrics.overlap import max_dice, max_iou
 from heatproof.metrics.registry import METRICS
 from heatproof.metrics.space import RankedMap, Space, Truth
 
 LEVELS = ("scan", "fold", "group")
+# Metrics that take the number of thresholds of the published sweep.
+SWEPT = {"max_dice": max_dice, "max_iou": max_iou}
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ class Evaluator:
 
     def value(self, name: str, heatmap: RankedMap, truth: Truth) -> float:
         """Return one metric of a map against one truth."""
-        if name == "max_dice":
-            return max_dice(heatmap, truth, self.space, self.n_thresholds)
+        if name in SWEPT:
+            return SWEPT[name](heatmap, truth, self.space, self.n_thresholds)
         return METRICS[name].function(heatmap, truth, self.space)
 
     def _chance(self, name: str, truth: Truth | None) -> float:

@@ -106,6 +106,77 @@ def dice_at_size(heatmap: RankedMap, truth: Truth, space: Space | None = None) -
     return _expected_found(heatmap, truth, truth.n) / truth.n
 
 
+def _expected_iou(n_found: int, n_tied: int, n_tied_inside: int, n_open: int, size: int) -> float:
+    """Return the mean intersection over union of two sets of one size over random tie-breaking.
+
+    Parameters
+    ----------
+    n_found : int
+        Voxels of the truth among those that are kept in any case.
+    n_tied, n_tied_inside : int
+        Voxels with the value at the cut, and those of them in the truth.
+    n_open : int
+        How many of the tied voxels are kept.
+    size : int
+        Voxels kept, and voxels in the truth.
+    """
+    from scipy.special import gammaln
+
+    def log_choices(n: int, k: np.ndarray) -> np.ndarray:
+        return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+
+    # The hypergeometric distribution: hits when some of the tied voxels are drawn without putting back.
+    hits = np.arange(max(0, n_open - (n_tied - n_tied_inside)), min(n_open, n_tied_inside) + 1)
+    weights = log_choices(n_tied_inside, hits) + log_choices(n_tied - n_tied_inside, n_open - hits)
+    weights = np.exp(weights - weights.max())
+    shared = n_found + hits
+    return float((weights * shared / (2 * size - shared)).sum() / weights.sum())
+
+
+def _chance_iou(truth: Truth | None, space: Space) -> float:
+    """Return the mean intersection over union of a blind pick of as many voxels as the truth has."""
+    if truth is None:
+        return NAN
+    return _expected_iou(0, truth.inside.size, truth.n, truth.n, truth.n)
+
+
+@register(
+    "iou_at_size",
+    needs=("truth",),
+    chance=_chance_iou,
+    citation="Jaccard, Bull Soc Vaudoise Sci Nat 1901;37:547, with as many voxels kept as the truth has",
+)
+def iou_at_size(heatmap: RankedMap, truth: Truth, space: Space | None = None) -> float:
+    """Return the intersection over union of the largest voxels, as many as the truth has, with the truth.
+
+    Without ties at the cut this is ``D / (2 - D)`` of `dice_at_size` and ranks the maps of one truth alike; means over
+    scans differ.
+    """
+    if _undefined(heatmap, truth):
+        return NAN
+    run = int(np.searchsorted(heatmap.ends, truth.n - 1))
+    first = int(heatmap.ends[run - 1]) + 1 if run else 0
+    found = np.append(0, heatmap.found(truth))
+    before, tied = int(found[first]), int(heatmap.ends[run]) + 1 - first
+    inside = int(found[first + tied]) - before
+    return _expected_iou(before, tied, inside, truth.n - first, truth.n)
+
+
+@register(
+    "max_iou",
+    needs=("truth",),
+    chance=share_of_truth,
+    citation="Jaccard, Bull Soc Vaudoise Sci Nat 1901;37:547, over the sweep of max_dice; chance = all voxels kept",
+)
+def max_iou(heatmap: RankedMap, truth: Truth, space: Space | None = None, n_thresholds: int = 50) -> float:
+    """Return the largest intersection over union over the published sweep of thresholds.
+
+    It is ``D / (2 - D)`` of `max_dice`, which grows with D, so the best threshold is the same.
+    """
+    dice = max_dice(heatmap, truth, space, n_thresholds)
+    return dice / (2 - dice)
+
+
 @register(
     "rank_accuracy",
     needs=("truth",),

@@ -6,21 +6,28 @@ scans, folds and seeds.
 
 from heatproof.statistics.anatomy import area_relevance, gain, volume_relevance
 from heatproof.statistics.comparisons import comparisons
+from heatproof.statistics.faithfulness import faithfulness
 from heatproof.statistics.location import location
+from heatproof.statistics.meta_evaluation import metric_agreement, metric_reliability
 from heatproof.statistics.performance import performance, reliability
 from heatproof.statistics.ranking import ranking
+from heatproof.statistics.sanity import sanity
 from heatproof.statistics.stability import concordance, rank_stability, rank_summary
 
 __all__ = [
     "area_relevance",
     "comparisons",
     "concordance",
+    "faithfulness",
     "gain",
     "location",
+    "metric_agreement",
+    "metric_reliability",
     "performance",
     "rank_stability",
     "rank_summary",
     "ranking",
     "reliability",
+    "sanity",
     "volume_relevance",
 ]

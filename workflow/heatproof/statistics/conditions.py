@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,23 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-# Metrics where less is better; the registry of metrics says the same (a test compares them).
-SMALLER_IS_BETTER = frozenset({"earth_movers_distance", "outside_brain", "edge_share"})
+# Metrics where less is better; the registries of metrics and probes say the same (a test compares them).
+SMALLER_IS_BETTER = frozenset(
+    {
+        "earth_movers_distance", "outside_brain", "edge_share",
+        "deletion", "road_morf", "infidelity", "max_sensitivity", "f_fidelity_minus",
+        "cascading_mprt", "smooth_mprt", "data_randomisation",
+    }
+)  # fmt: skip
 # Maps made without looking at the model, or without a trained one.
 CONTROLS = frozenset(
-    {"random_noise", "smooth_noise", "input_magnitude", "edges", "anatomical_prior", "untrained", "label_permuted"}
+    {
+        "random_noise", "smooth_noise", "input_magnitude", "edges", "anatomical_prior", "centre_prior", "untrained",
+        "label_permuted",
+    }
 )  # fmt: skip
-PRIOR = "anatomical_prior"
+# Maps that look at no image either: the first of them that was scored is what a study's methods are held against.
+PRIORS = ("anatomical_prior", "centre_prior")
 # Which group map stands for a recipe: (population, rectify).
 PRIMARY = {"as_published": ("all", "abs_after"), "corrected": ("patients", "abs_after")}
 # A method with scores on a smaller share of the units leaves the condition instead of cutting the others down.
@@ -28,6 +38,12 @@ KEYS = ("model", "recipe", "level", "truth", "metric", "smoothing_mm", "populati
 def orientation(metric: str) -> float:
     """Return 1 where larger is better, else -1."""
     return -1.0 if metric in SMALLER_IS_BETTER else 1.0
+
+
+def reference(methods: Iterable[str]) -> str:
+    """Return the prior that methods are compared with: the first of `PRIORS` among them (the first of all if none)."""
+    there = set(methods)
+    return next((name for name in PRIORS if name in there), PRIORS[0])
 
 
 def without_level(key: dict[str, Any]) -> tuple[Any, ...]:

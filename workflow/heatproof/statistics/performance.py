@@ -55,9 +55,7 @@ def performance(predictions: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000
 def _rows(frame: pd.DataFrame, shared: dict[str, Any], seed: int, n_bootstrap: int) -> list[dict[str, Any]]:
     target = frame["target"].to_numpy(dtype=int)
     predicted = frame["predicted"].to_numpy(dtype=int)
-    names = [name for name in frame.columns if name.startswith("probability_")]
-    names = sorted((n for n in names if frame[n].notna().any()), key=lambda n: int(n.rsplit("_", 1)[1]))
-    probability = frame[names].to_numpy(dtype=float)
+    probability = frame[probability_columns(frame)].to_numpy(dtype=float)
     people = frame["participant_id"].factorize()[0]
     n_people = int(people.max()) + 1
     counts = draw_counts(seed, n_people, n_bootstrap)[:, people]
@@ -70,6 +68,12 @@ def _rows(frame: pd.DataFrame, shared: dict[str, Any], seed: int, n_bootstrap: i
             "n_people": n_people,
         })  # fmt: skip
     return rows
+
+
+def probability_columns(predictions: pd.DataFrame) -> list[str]:
+    """Return the columns that hold probabilities, in the order of the classes; none if a model gives none."""
+    names = [name for name in predictions.columns if name.startswith("probability_")]
+    return sorted((n for n in names if predictions[n].notna().any()), key=lambda n: int(n.rsplit("_", 1)[1]))
 
 
 def scores_of(
@@ -122,14 +126,23 @@ def _probability_scores(target: np.ndarray, probability: np.ndarray, weights: np
     truth = np.eye(classes)[target]
     # For two classes the squared error of the patient probability alone, as the field reports it.
     squared = ((probability - truth) ** 2).sum(axis=1) / (2 if classes == 2 else 1)
-    best = probability.argmax(axis=1)
-    sure = probability[:, 1] if classes == 2 else probability.max(axis=1)
-    event = target == 1 if classes == 2 else target == best
+    event, sure = _events(target, probability)
     return {
         "auc": auc,
         "brier": weights @ squared / total,
         "calibration_error": _calibration_error(event, sure, weights),
     }
+
+
+def _events(target: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a calibrated probability foretells, and that probability.
+
+    With two classes being a patient and the patient probability; with more, the predicted class being right and its
+    probability (Guo et al., ICML 2017, equation 1).
+    """
+    if probability.shape[1] == 2:
+        return target == 1, probability[:, 1]
+    return target == probability.argmax(axis=1), probability.max(axis=1)
 
 
 def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -155,8 +168,8 @@ def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -
     return np.divide(won, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
 
 
-def _bins(probability: np.ndarray) -> np.ndarray:
-    return np.clip((probability * N_BINS).astype(int), 0, N_BINS - 1)
+def _bins(probability: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
+    return np.clip((probability * n_bins).astype(int), 0, n_bins - 1)
 
 
 def _calibration_error(event: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -166,13 +179,18 @@ def _calibration_error(event: np.ndarray, probability: np.ndarray, weights: np.n
     return gap.sum(axis=1) / weights.sum(axis=1)
 
 
-def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
+def reliability(predictions: pd.DataFrame, n_bins: int = N_BINS) -> pd.DataFrame:
     """Return the reliability curve of each model on its test scans.
+
+    With two classes the patient probability against the share of patients; with more, the probability of the
+    predicted class against how often it is right, whose mean gap is the calibration error of `performance`.
 
     Parameters
     ----------
     predictions : DataFrame
-        All ``predictions.tsv`` of models with two classes.
+        All ``predictions.tsv``; models without probabilities are left out.
+    n_bins : int
+        Bins of equal width from 0 to 1.
 
     Returns
     -------
@@ -183,12 +201,14 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
 
     columns = ["model", "recipe", "bin", "n_scans", "mean_probability", "observed_share"]
     test = predictions[predictions["part"] == "test"] if len(predictions) else predictions
-    if test.empty:
-        return pd.DataFrame(columns=columns)
-    table = test.assign(bin=_bins(test["probability_1"].to_numpy(dtype=float)), event=test["target"] == 1)
-    grouped = table.groupby(["model", "recipe", "bin"], observed=True)
-    return grouped.agg(
-        n_scans=("event", "size"),
-        mean_probability=("probability_1", "mean"),
-        observed_share=("event", "mean"),
-    ).reset_index()[columns]
+    parts = []
+    for (model, recipe), frame in test.groupby(["model", "recipe"], observed=True) if len(test) else ():
+        names = probability_columns(frame)
+        if names:
+            event, sure = _events(frame["target"].to_numpy(dtype=int), frame[names].to_numpy(dtype=float))
+            binned = pd.DataFrame({"bin": _bins(sure, n_bins), "sure": sure, "event": event}).groupby("bin")
+            curve = binned.agg(
+                n_scans=("event", "size"), mean_probability=("sure", "mean"), observed_share=("event", "mean")
+            )
+            parts.append(curve.reset_index().assign(model=model, recipe=recipe))
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -9,12 +9,12 @@ import numpy as np
 
 from heatproof.statistics.conditions import (
     CONTROLS,
-    PRIOR,
     Condition,
     chance_levels,
     conditions,
     orientation,
     primary,
+    reference,
     without_level,
 )
 from heatproof.statistics.resampling import family_permutations, holm
@@ -39,9 +39,9 @@ def ranking(
     n_bootstrap: int = 1000,
     n_permutations: int = 4999,
     controls: Collection[str] = CONTROLS,
-    prior: str = PRIOR,
+    prior: str | None = None,
 ) -> pd.DataFrame:
-    """Return ``ranking.tsv``: every method in every condition, against the anatomical prior and the nulls.
+    """Return ``ranking.tsv``: every method in every condition, against the prior and the nulls.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def ranking(
         Bootstrap samples of people; sign flips behind a p value (at least 40 for each test of a family).
     controls : collection of str
         Methods that are controls; they are shown but do not count in Holm's family.
-    prior : str
-        The method that the others are compared with.
+    prior : str, optional
+        The method that the others are compared with; by default the first of `PRIORS` that has scores.
 
     Returns
     -------
@@ -69,6 +69,8 @@ def ranking(
 
     scored = primary(scores[scores["truth"] != ""])
     chances = chance_levels(scored)
+    if prior is None:
+        prior = reference(scored.loc[np.isfinite(scored["value"].astype(float)), "method"])
     # The prior is lent with its leave-one-out values, or the borrower's group maps would lose their intervals.
     scored = _with_borrowed_prior(scored, prior)
     left_out = {without_level(c.key): c for c in conditions(scored[scored["level"] == "leave_one_out"])}
@@ -77,7 +79,7 @@ def ranking(
         columns: dict[str, np.ndarray] = {}
         if condition.methods:
             sampled = sample(condition, left_out.get(without_level(condition.key)), seed, n_bootstrap)
-            columns = _level_columns(condition, sampled) | {"interval": np.full(len(condition.methods), sampled.kind)}
+            columns = level_columns(condition, sampled) | {"interval": np.full(len(condition.methods), sampled.kind)}
             columns |= _against_prior(condition, sampled, controls, prior, seed, n_permutations)
         counts = _counts(condition)
         for method, chance in chances[tuple(condition.key.values())].items():
@@ -120,7 +122,7 @@ def _counts(condition: Condition) -> dict[str, float]:
     }
 
 
-def _level_columns(condition: Condition, sampled: Sampled) -> dict[str, np.ndarray]:
+def level_columns(condition: Condition, sampled: Sampled) -> dict[str, np.ndarray]:
     """Return mean, interval and rank with its own interval."""
     from scipy.stats import rankdata
 
