@@ -6,8 +6,9 @@
 #   envs/run snakemake --workflow-profile profiles/slurm                 the same on a cluster
 #
 # The way of the data, verbs name rules:
-#   prepare -> split -> train -> attribute -> score -> pool -> collect -> tabulate -> plot -> report
-#            \-> truth -----------------------^
+#   fetch -> prepare -> split -> train -> attribute -> score -> pool -> collect -> tabulate -> plot -> report
+#                     \                           \-> probe, randomise, agree -^
+#                      \-> truth ------------------> score
 
 from snakemake.utils import min_version
 
@@ -52,8 +53,10 @@ for name in STUDIES:
         localrule: True
 
 
+include: "workflow/rules/downloads.smk"
 include: "workflow/rules/cohorts.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/attribution.smk"
+include: "workflow/rules/probes.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/publication.smk"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from heatproof.files import write_parquet, write_table
+from heatproof.stages.probing import CURVE_COLUMNS, EXCLUSION_COLUMNS, PROBE_COLUMNS, SPREAD_COLUMNS
 
 AREAS = {
     17: "left hippocampus",
@@ -291,6 +292,50 @@ def anatomy(study: Study) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     return brain * mask, mask, truth, affine
 
 
+def probes(study: Study, predicted: dict, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
+    """Information curves whose areas follow the quality of each method; nulls lie below, constants tell none apart."""
+    asked = {"aic": "nd push_pull information", "sic": "nd push_pull information", "deletion": "mean"}
+    rows, curves = [], []
+    for (model, fold, seed), frame in predicted.items():
+        if model == "svm":
+            continue
+        origin = {"study": "demo", "model": model, "recipe": study.models[model], "fold": fold, "seed": seed}
+        seen = frame[(frame["part"] == "test") & (frame["target"] == 1) & (frame["predicted"] == 1)]
+        for scan in seen.itertuples():
+            who = {"scan_id": scan.scan_id, "participant_id": scan.participant_id}
+            for method in (*study.methods(model), "exact_truth"):
+                for null in ("",) if method == "exact_truth" else ("", "turned", "other_scan"):
+                    quality = 0.1 if null else QUALITY.get(method, 0.9)
+                    for metric, setting in asked.items():
+                        value = np.clip(quality + rng.normal(0, 0.05), 0, 1)
+                        value = 1 - value if metric == "deletion" else value
+                        about = {**origin, "method": method, "null": null, **who, "metric": metric, "setting": setting}
+                        rows.append({**about, "diagnosis": scan.diagnosis, "value": value})
+                        if metric != "deletion":
+                            x = np.linspace(0, 1, 11)
+                            curves.append(pd.DataFrame({**about, "x": x, "y": x ** (1 / (0.1 + 2 * value))}))
+    table = pd.DataFrame(rows)
+    origin = {"study": "demo", "model": next(iter(study.models)), "recipe": "corrected", "fold": 0, "seed": 0}
+    spreads = [
+        {**origin, "metric": metric, "setting": setting, "constant": constant, "spread": 0.3 * (metric == "deletion")}
+        for metric, setting in asked.items()
+        for constant in ("right", "wrong")
+    ]
+    reason = {
+        "scan_id": "0001_1",
+        "participant_id": "0001",
+        "metric": "aic",
+        "setting": asked["aic"],
+        "reason": "blurred",
+    }
+    return {
+        "probes": table[list(PROBE_COLUMNS)],
+        "curves": pd.concat(curves, ignore_index=True)[list(CURVE_COLUMNS)],
+        "spreads": pd.DataFrame(spreads)[list(SPREAD_COLUMNS)],
+        "exclusions": pd.DataFrame([{**origin, **reason}])[list(EXCLUSION_COLUMNS)],
+    }
+
+
 def write_maps(study: Study, rng: np.random.Generator) -> None:
     """Cohort, truths and group maps with their Dice curves."""
     from scipy.ndimage import gaussian_filter
@@ -334,6 +379,8 @@ def write(study: Study) -> Path:
     write_parquet(scores(study, predicted, rng), study.folder / "scores.parquet")
     write_parquet(areas(study, predicted, rng), study.folder / "areas.parquet")
     write_parquet(nulls(study, rng), study.folder / "nulls.parquet")
+    for name, frame in probes(study, predicted, rng).items():
+        write_parquet(frame, study.folder / f"{name}.parquet")
     for (model, fold, seed), frame in predicted.items():
         run = study.folder / model / f"fold-{fold}_seed-{seed}"
         write_table(frame, run / "predictions.tsv")
@@ -407,9 +454,13 @@ def write_tables(study: Study) -> dict[str, Path]:
     tabulate(
         "demo",
         models_of(study),
+        {name: {"method": name} for name in QUALITY},
         scores=folder / "scores.parquet",
         areas=folder / "areas.parquet",
         nulls=folder / "nulls.parquet",
+        probes=folder / "probes.parquet",
+        spreads=folder / "spreads.parquet",
+        exclusions=folder / "exclusions.parquet",
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
         intake=folder / "intake.tsv",
         volumes=folder / "volumes.tsv",
@@ -423,7 +474,7 @@ def write_tables(study: Study) -> dict[str, Path]:
 
 def plot_inputs(study: Study, tables: dict[str, Path]):
     """What the stage `plot` wants, for a folder that `write` and `write_tables` filled."""
-    from heatproof.stages.plot import PlotInputs
+    from heatproof.stages.results import PlotInputs
 
     folder = study.folder
     return PlotInputs(
@@ -438,6 +489,8 @@ def plot_inputs(study: Study, tables: dict[str, Path]):
         group_maps=sorted(folder.glob("*/pooled/*/group.h5")),
         histories=sorted(folder.glob("*/fold-*/history.tsv")),
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
+        curves=folder / "curves.parquet",
+        examples=sorted(folder.glob("*/fold-0_seed-0/examples.h5")),
     )
 
 

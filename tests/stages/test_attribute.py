@@ -21,7 +21,7 @@ from heatproof.training import ScanLoader
 from training.training_cohort import write_cohort
 
 SHAPE = (12, 10)
-JOB = AttributionJob("net", "corrected", "zscore", "map", {"method": "saliency"}, fold=0, seed=1, study_seed=3)
+JOB = AttributionJob("net", "corrected", "map", {"method": "saliency"}, fold=0, seed=1, study_seed=3)
 IG = {"method": "integrated_gradients", "n_steps": 3}
 METHODS = [
     {"method": "saliency"},
@@ -45,7 +45,7 @@ class Run:
         write_cohort(folder, n_people=60, shape=SHAPE)
         spec = NetworkSpec("wang_b", SHAPE, parameters={"width": 2, "n_blocks": 1})
         for name, seed in (("model", 0), ("permuted", 1)):
-            save_weights(spec.build(seed), folder / f"{name}.safetensors", spec)
+            save_weights(spec.build(seed), folder / f"{name}.safetensors", spec, {"intensity": "zscore"})
         table = read_table(folder / "folds.tsv")
         write_table(table.assign(predicted=np.arange(len(table)) // 3 % 2), folder / "predictions.tsv")
         return cls(folder)
@@ -168,7 +168,7 @@ def test_the_baseline_zero_is_the_raw_intensity_zero_of_each_scan(run: Run):
     for file in run.folder.iterdir():
         if file.is_file():
             (linear.folder / file.name).write_bytes(file.read_bytes())
-    save_weights(model, linear.folder / "model.safetensors", spec)
+    save_weights(model, linear.folder / "model.safetensors", spec, {"intensity": "zscore"})
     unit = linear.maps()["maps"]
     with Cohort(run.folder / "cohort.h5") as cohort:
         scans = ScanLoader(cohort, "zscore").batch(run.part("test")).numpy()

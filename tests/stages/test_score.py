@@ -16,7 +16,7 @@ from heatproof.files import write_table
 from heatproof.geometry import Grid
 from heatproof.metrics.overlap import auroc, dice_sweep
 from heatproof.metrics.space import RankedMap, Space, Truth
-from heatproof.stages.collect import CollectFiles, collect
+from heatproof.stages.collect import OPTIONAL, collect
 from heatproof.stages.pool import PoolFiles, pool
 from heatproof.stages.score import ScoreFiles, score
 from heatproof.stages.scoring import Origin
@@ -239,25 +239,33 @@ def test_collected_tables_do_not_depend_on_the_order_of_files(image: Study):
     runs = [image.score(fold=fold) for fold in (0, 1)]
     group = image.pool([run["means"] for run in runs])
     scores = [*[run["scores"] for run in runs], group.scores]
+    parts = {"scores": scores, "areas": [run["areas"] for run in runs], "nulls": [group.nulls]}
     tables = []
     for name, order in (("a", 1), ("b", -1)):
-        files = CollectFiles(*(image.folder / f"{name}-{kind}" for kind in ("scores", "areas", "nulls")))
-        collect(scores[::order], [run["areas"] for run in runs][::order], [group.nulls], files)
-        tables.append([path.read_bytes() for path in (files.scores, files.areas, files.nulls)])
+        files = {kind: image.folder / f"{name}-{kind}" for kind in parts}
+        collect({kind: paths[::order] for kind, paths in parts.items()}, files)
+        tables.append([path.read_bytes() for path in files.values()])
     assert tables[0] == tables[1]
-    assert len(pd.read_parquet(files.scores)) == sum(len(pd.read_parquet(path)) for path in scores)
-    assert pd.read_parquet(files.scores)["value"].dtype == np.float64
+    assert len(pd.read_parquet(files["scores"])) == sum(len(pd.read_parquet(path)) for path in scores)
+    assert pd.read_parquet(files["scores"])["value"].dtype == np.float64
+
+
+def test_tables_that_a_study_lacks_are_empty_and_keep_their_columns(image: Study):
+    files = {kind: image.folder / kind for kind in ("scores", *OPTIONAL)}
+    collect({"scores": [image.score()["scores"]], **dict.fromkeys(OPTIONAL, [])}, files)
+    for kind, columns in OPTIONAL.items():
+        assert list(pd.read_parquet(files[kind]).columns) == list(columns) and pd.read_parquet(files[kind]).empty
 
 
 def test_tables_of_another_version_are_refused(image: Study):
     run = image.score()
     other = pd.read_parquet(run["scores"]).drop(columns="chance")
     other.to_parquet(image.folder / "zz-old")
-    files = CollectFiles(*(image.folder / kind for kind in ("s", "a", "n")))
+    files = {"scores": image.folder / "joined"}
     with pytest.raises(HeatproofError, match=r"zz-old: chance"):
-        collect([run["scores"], image.folder / "zz-old"], [], [], files)
+        collect({"scores": [run["scores"], image.folder / "zz-old"]}, files)
     with pytest.raises(HeatproofError, match="no score"):
-        collect([], [], [], files)
+        collect({"scores": []}, files)
 
 
 def test_maps_and_truths_on_another_grid_are_refused(image: Study):

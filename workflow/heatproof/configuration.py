@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from heatproof.errors import ConfigError
+from heatproof.intensities import FITTED_INTENSITIES
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
 SELECTOR = "one_of_"
@@ -25,10 +26,18 @@ ALL = "all"
 LINEAR_NETWORKS = ("linear_svm",)
 # Names of rules and targets, after which no study can be called.
 RESERVED = {
-    "all", "prepare", "split", "truth", "train", "attribute", "score", "pool", "collect", "tabulate", "plot", "report",
-    "replicate", "plan", "fetch",
+    "all", "prepare", "split", "truth", "train", "attribute", "score", "pool", "probe", "randomise", "agree", "collect",
+    "tabulate", "plot", "report", "replicate", "plan", "fetch",
 }  # fmt: skip
 LINEAR_METHODS = ("svm_weights", "svm_pattern")
+# Truths that every scan has for itself, the first where there are several; the others are one map for all.
+INDIVIDUAL_TRUTHS = ("injected", "lesions")
+# Which stage answers which of the `probes.metrics`.
+PROBED_BY = {
+    "probe": {"aic", "sic", "insertion", "deletion", "road", "infidelity", "f_fidelity"},
+    "randomise": {"cascading_mprt", "smooth_mprt", "efficient_mprt", "data_randomisation", "max_sensitivity"},
+    "agree": {"retraining_agreement"},
+}
 
 
 def complete(config: Mapping[str, Any], source: str = "config") -> dict[str, Any]:
@@ -71,6 +80,18 @@ def methods_of(study: Mapping[str, Any], model: str) -> list[str]:
 def needs_permuted(method: Mapping[str, Any]) -> bool:
     """Return whether a configured method explains a network that was trained on permuted labels."""
     return method["method"] == "label_permuted"
+
+
+def probed_models(study: Mapping[str, Any], stage: str) -> list[str]:
+    """Return the models of a study that a stage of `PROBED_BY` asks anything; the linear ones are never asked."""
+    if not PROBED_BY[stage] & set(study["probes"]["metrics"]):
+        return []
+    return [name for name, model in study["models"].items() if model["network"] not in LINEAR_NETWORKS]
+
+
+def fitted_recipes(study: Mapping[str, Any]) -> list[str]:
+    """Return the recipes of a study with a model whose normalisation is fitted to scans."""
+    return sorted({model["recipe"] for model in study["models"].values() if model["intensity"] in FITTED_INTENSITIES})
 
 
 def needs_background(method: Mapping[str, Any]) -> bool:
@@ -222,16 +243,18 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
             remedy="give the study another name.",
         )
     for name, truth in study["truths"].items():
-        # Tables and figures know the exact effect, which each scan has of its own, by this name.
-        if (name == "injected") != (truth["source"] == "injected"):
-            raise ConfigError(
-                "a truth is called injected if, and only if, its source is injected.",
-                file=source,
-                field=_dotted((*path, "truths", name)),
-                remedy="rename the truth.",
-            )
+        # Tables and figures know the truths that each scan has of its own by these names.
+        for own in INDIVIDUAL_TRUTHS:
+            if (name == own) != (truth["source"] == own):
+                raise ConfigError(
+                    f"a truth is called {own} if, and only if, its source is {own}.",
+                    file=source,
+                    field=_dotted((*path, "truths", name)),
+                    remedy="rename the truth.",
+                )
     lists: dict[tuple[str, ...], Any] = {("attribution", "methods"): study["attribution"]["methods"]}
     lists |= {("models", name, "methods"): model.get("methods") for name, model in study["models"].items()}
+    lists[("probes", "randomisation", "methods")] = study["probes"]["randomisation"]["methods"]
     for where, listed in lists.items():
         for method in () if listed in (None, ALL) else listed:
             if method not in study["methods"]:
@@ -250,6 +273,7 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
                 remedy=f"add one: {', '.join(LINEAR_METHODS)} for a linear model, any other for a network.",
             )
     for name, method in study["methods"].items():
+        method["target"] = method["target"] or study["attribution"]["target"]
         _check_inner(method, (*path, "methods", name), source)
         _check_pairs(method, (*path, "methods", name), source)
         if method.get("inner") == "lrp":

@@ -29,7 +29,6 @@ rule attribute:
         job=lambda wildcards: {
             "model": wildcards.model,
             "recipe": model_of(wildcards)["recipe"],
-            "intensity": model_of(wildcards)["intensity"],
             "method": wildcards.method,
             "entry": method_of(wildcards),
             "fold": int(wildcards.fold),

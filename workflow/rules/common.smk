@@ -37,6 +37,14 @@ RESAMPLING = ("n_bootstrap", "n_permutations")
 # profiles/slurm shows how to ask for one of a cluster's.
 LOCAL_GPU = int(has_gpu())
 RUN = "fold-{fold}_seed-{seed}"
+# What `probe` writes beside each run, and what of it `collect` joins.
+PROBE_FILES = {
+    "probes": "parquet",
+    "curves": "parquet",
+    "spreads": "parquet",
+    "exclusions": "parquet",
+    "examples": "h5",
+}
 
 
 def maps_file(path):
@@ -59,7 +67,7 @@ def method_of(wildcards):
 def attribution_of(wildcards):
     """Return the attribution section less the list of methods, and the background where no scan of it is used."""
     section = dict(study_of(wildcards)["attribution"])
-    del section["methods"]
+    del section["methods"], section["target"]  # stands in the method's own entry
     if not configuration.needs_background(method_of(wildcards)):
         del section["n_background"]
     return section
@@ -82,14 +90,61 @@ def runs(study, pattern, models=None):
     ]
 
 
-def explained(study, pattern):
+def explained(study, pattern, models=None):
     """Return a path for every model, fold, seed and method of a study; `pattern` begins below the method's."""
     return [
         path
-        for model in STUDIES[study]["models"]
+        for model in (models or STUDIES[study]["models"])
         for method in configuration.methods_of(STUDIES[study], model)
         for path in runs(study, f"{method}/{pattern}", [model])
     ]
+
+
+def maps_of_run(wildcards):
+    """Return the maps of every method that explains a model, for one fold and seed."""
+    run = f"{RESULTS}/{wildcards.study}/{wildcards.model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+    methods = configuration.methods_of(study_of(wildcards), wildcards.model)
+    return [f"{run}/{method}/maps.h5" for method in methods]
+
+
+def probed(study, pattern, questions):
+    """Return a path for every run that is probed by any of the questions (see configuration.PROBED_BY)."""
+    models = configuration.probed_models(STUDIES[study], questions)
+    return runs(study, pattern, models) if models else []
+
+
+def examples(study):
+    """Return the scans kept for the gallery: those of the first fold and seed of every probed model."""
+    return [
+        f"{RESULTS}/{study}/{model}/fold-0_seed-{STUDIES[study]['seeds'][0]}/examples.h5"
+        for model in configuration.probed_models(STUDIES[study], "probe")
+    ]
+
+
+def agreements(study):
+    """Return the comparisons of retrained networks that a study asks for."""
+    models = configuration.probed_models(STUDIES[study], "agree")
+    return [f"{RESULTS}/{study}/{model}/pooled/agreement.parquet" for model in models]
+
+
+def probe_job(wildcards, **run):
+    """Return what the stages that probe a model need to know of the config."""
+    study, model = study_of(wildcards), model_of(wildcards)
+    return {
+        "study": wildcards.study,
+        "model": wildcards.model,
+        "recipe": model["recipe"],
+        "study_seed": SEED,
+        "spec": study["probes"],
+        "methods": {
+            name: study["methods"][name]
+            for name in configuration.methods_of(study, wildcards.model)
+        },
+        "rectify": study["metrics"]["scan_rectify"],
+        "attribution": study["attribution"],
+        "keep_examples": run == {"fold": 0, "seed": study["seeds"][0]},
+        **run,
+    }
 
 
 def pooled(study, pattern):
@@ -134,6 +189,13 @@ def figures(study):
 def named_files(entry):
     """Return the files that a config entry names and that exist: a change of them reruns what reads them."""
     return [str(path) for path in named_paths(entry, Path(DATA_ROOT)) if path.is_file()]
+
+
+def fetched_data(wildcards):
+    """Return the table of what was fetched, for the studies whose data are."""
+    if not study_of(wildcards)["cohort"].get("fetch", False):
+        return []
+    return f"{RESULTS}/{wildcards.study}/fetched.tsv"
 
 
 def grown(megabytes, minutes):

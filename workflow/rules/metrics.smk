@@ -76,10 +76,22 @@ rule collect:
         + pooled(wildcards.study, "scores.parquet"),
         areas=lambda wildcards: explained(wildcards.study, "areas.parquet"),
         nulls=lambda wildcards: pooled(wildcards.study, "nulls.parquet"),
+        probes=lambda wildcards: probed(wildcards.study, "probes.parquet", "probe")
+        + probed(wildcards.study, "randomised.parquet", "randomise")
+        + agreements(wildcards.study),
+        curves=lambda wildcards: probed(wildcards.study, "curves.parquet", "probe"),
+        spreads=lambda wildcards: probed(wildcards.study, "spreads.parquet", "probe"),
+        exclusions=lambda wildcards: probed(
+            wildcards.study, "exclusions.parquet", "probe"
+        ),
     output:
         scores=f"{RESULTS}/{{study}}/scores.parquet",
         areas=f"{RESULTS}/{{study}}/areas.parquet",
         nulls=f"{RESULTS}/{{study}}/nulls.parquet",
+        probes=f"{RESULTS}/{{study}}/probes.parquet",
+        curves=f"{RESULTS}/{{study}}/curves.parquet",
+        spreads=f"{RESULTS}/{{study}}/spreads.parquet",
+        exclusions=f"{RESULTS}/{{study}}/exclusions.parquet",
     log:
         f"{RESULTS}/logs/collect/{{study}}.log",
     benchmark:

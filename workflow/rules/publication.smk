@@ -10,6 +10,9 @@ rule tabulate:
         scores=rules.collect.output.scores,
         areas=rules.collect.output.areas,
         nulls=rules.collect.output.nulls,
+        probes=rules.collect.output.probes,
+        spreads=rules.collect.output.spreads,
+        exclusions=rules.collect.output.exclusions,
         intake=rules.prepare.output.intake,
         volumes=rules.prepare.output.volumes,
         predictions=lambda wildcards: runs(wildcards.study, "predictions.tsv"),
@@ -35,6 +38,7 @@ rule tabulate:
         **grown(4000, 60),
     params:
         models=lambda wildcards: study_of(wildcards)["models"],
+        methods=lambda wildcards: study_of(wildcards)["methods"],
         resampling=lambda wildcards: {
             key: study_of(wildcards)["metrics"][key] for key in RESAMPLING
         },
@@ -49,6 +53,8 @@ rule plot:
     input:
         **{f"table_{name}": f"{RESULTS}/{{study}}/tables/{name}.tsv" for name in TABLES},
         areas=rules.collect.output.areas,
+        curves=rules.collect.output.curves,
+        examples=lambda wildcards: examples(wildcards.study),
         cohort=rules.prepare.output.cohort,
         participants=rules.prepare.output.participants,
         volumes=rules.prepare.output.volumes,
@@ -83,6 +89,7 @@ rule plot:
         **grown(4000, 60),
     params:
         models=lambda wildcards: study_of(wildcards)["models"],
+        seed=SEED,
         code=source_digest("heatproof.stages.plot"),
     script:
         "../scripts/plot.py"

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from heatproof.logs import logged
-from heatproof.stages.collect import CollectFiles, collect
+from heatproof.stages.collect import collect
 
 with logged(snakemake.log[0]):
     collect(
-        [Path(path) for path in snakemake.input.scores],
-        [Path(path) for path in snakemake.input.areas],
-        [Path(path) for path in snakemake.input.nulls],
-        CollectFiles(*(Path(snakemake.output[name]) for name in ("scores", "areas", "nulls"))),
+        {name: [Path(path) for path in snakemake.input.get(name, [])] for name, _ in snakemake.output.items()},
+        {name: Path(path) for name, path in snakemake.output.items()},
     )

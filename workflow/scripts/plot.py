@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from heatproof.logs import logged
-from heatproof.stages.plot import PlotInputs, plot
+from heatproof.stages.plot import plot
+from heatproof.stages.results import PlotInputs
 
 with logged(snakemake.log[0]):
     inputs = PlotInputs(
@@ -15,8 +16,10 @@ with logged(snakemake.log[0]):
             if name.startswith("table_")
         },
         truths={Path(path).stem: Path(path) for path in snakemake.input.truths},
-        **{name: Path(snakemake.input[name]) for name in ("areas", "cohort", "participants", "volumes")},
+        **{name: Path(snakemake.input[name]) for name in ("areas", "cohort", "participants", "volumes", "curves")},
         **{name: [Path(path) for path in snakemake.input[name]] for name in ("group_maps", "histories", "predictions")},
+        examples=[Path(path) for path in snakemake.input.get("examples", [])],
+        seed=int(snakemake.params.seed),
     )
     figures: dict[str, list[Path]] = {}
     for path in map(Path, snakemake.output):

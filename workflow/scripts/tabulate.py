@@ -9,7 +9,8 @@ with logged(snakemake.log[0]):
     tabulate(
         snakemake.wildcards.study,
         snakemake.params.models,
-        **{name: Path(snakemake.input[name]) for name in ("scores", "areas", "nulls", "intake", "volumes")},
+        snakemake.params.methods,
+        **{name: Path(path) for name, path in snakemake.input.items() if name != "predictions"},
         predictions=[Path(path) for path in snakemake.input.predictions],
         seed=int(snakemake.params.seed),
         **snakemake.params.resampling,

@@ -7,13 +7,22 @@ TABLES = (
     "ranking", "comparisons", "rank_stability", "rank_summary", "concordance", "performance", "area_relevance", "gain",
     "volume_relevance", "nulls", "recipes",
     "residuals", "location", "exclusions",
+    "claims", "faithfulness", "metric_agreement", "metric_reliability", "sanity", "unanswered",
 )  # fmt: skip
+
+# How the captions call what methods are compared with.
+USUAL_PRIOR = "anatomical prior"
 
 CAPTIONS: dict[str, tuple[str, str]] = {
     "ranking": (
         "Ranking",
         "Mean score of each method with 95 % interval over people; difference to the anatomical prior is "
         "paired by person. Shown: the headline truth, and best Dice of the unsmoothed group maps.",
+    ),
+    "claims": (
+        "Claims of the papers",
+        "What papers said, as tests on this study's tables, for networks trained as published and as corrected. A "
+        "verdict is about these data and networks.",
     ),
     "comparisons": (
         "Method against method",
@@ -71,8 +80,46 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Intake",
         "Scans that the intake gate noted or left out, with the reason.",
     ),
+    "faithfulness": (
+        "Information curves, faithfulness and randomisation",
+        "Mean of each method with 95 % interval over people, beside the method's own nulls (its map turned, laid out "
+        "at random with the same spectrum, or taken from another person) and random noise; the difference to the nulls "
+        "is paired by person. A scan counts only if every method has a value.",
+    ),
+    "metric_agreement": (
+        "Do the metrics agree?",
+        "Kendall's tau between the orders in which two metrics put the methods, with 95 % interval over people; "
+        "is_truth marks pairs with a metric against the exact truth.",
+    ),
+    "metric_reliability": (
+        "Do scans agree about the methods?",
+        "Krippendorff's alpha of each metric: scans are raters, methods are what they rate. 1 is full agreement, 0 is "
+        "chance.",
+    ),
+    "sanity": (
+        "Do the metrics pass their own test?",
+        "A constant network must not tell maps apart, the exact truth must beat random noise, and random noise must "
+        "not beat the methods. A metric that fails cannot rank methods.",
+    ),
+    "unanswered": (
+        "Scans without an answer",
+        "How many scans a question could not be asked about, and why; the same for every method.",
+    ),
     "leakage": (
         "Leakage audit",
         "Every check of every fold: n counts offenders, passed says whether the fold is clean.",
     ),
 }
+
+
+def with_prior(caption: str, prior: str) -> str:
+    """Return the caption of a figure or a table for a study whose methods are compared with another prior.
+
+    Parameters
+    ----------
+    caption : str
+        Text that says `USUAL_PRIOR`.
+    prior : str
+        Name of the study's own, such as ``centre prior``.
+    """
+    return caption.replace(USUAL_PRIOR, prior)

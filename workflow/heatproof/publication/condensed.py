@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from heatproof.figures.selection import View
-from heatproof.publication.captions import CAPTIONS
+from heatproof.publication.captions import CAPTIONS, USUAL_PRIOR, with_prior
 
 MOST_ROWS = 250
 # Thousands of single ranks tell a reader less than their summary, which has a table of its own.
@@ -49,7 +49,9 @@ class Shown:
     total: int
 
 
-def tables(frames: Mapping[str, pd.DataFrame], leakage: pd.DataFrame, view: View | None) -> list[Shown]:
+def tables(
+    frames: Mapping[str, pd.DataFrame], leakage: pd.DataFrame, view: View | None, prior: str = USUAL_PRIOR
+) -> list[Shown]:
     """Return the tables of the report in order, each cut to at most `MOST_ROWS` rows.
 
     Parameters
@@ -60,12 +62,14 @@ def tables(frames: Mapping[str, pd.DataFrame], leakage: pd.DataFrame, view: View
         ``leakage.tsv``.
     view : View, optional
         The headline view, to which the longest tables are cut.
+    prior : str
+        Name of the prior that methods are compared with.
     """
     whole = {**frames, "leakage": leakage}
-    return [_shown(name, whole[name], view) for name in CAPTIONS if name in whole and name not in LEFT_OUT]
+    return [_shown(name, whole[name], view, prior) for name in CAPTIONS if name in whole and name not in LEFT_OUT]
 
 
-def _shown(name: str, frame: pd.DataFrame, view: View | None) -> Shown:
+def _shown(name: str, frame: pd.DataFrame, view: View | None, prior: str) -> Shown:
     cut = _cut(name, frame, view) if len(frame) else frame
     wanted = [column for column in COLUMNS.get(name, cut.columns) if column in cut.columns]
     cut = cut.loc[:, wanted].head(MOST_ROWS)
@@ -73,7 +77,7 @@ def _shown(name: str, frame: pd.DataFrame, view: View | None) -> Shown:
     cut = cut.loc[:, [column for column in cut.columns if cut[column].notna().any() and not (cut[column] == "").all()]]
     title, caption = CAPTIONS[name]
     rows = list(cut.astype(object).itertuples(index=False, name=None))
-    return Shown(name, title, caption, [str(column) for column in cut.columns], rows, len(frame))
+    return Shown(name, title, with_prior(caption, prior), [str(column) for column in cut.columns], rows, len(frame))
 
 
 def _cut(name: str, frame: pd.DataFrame, view: View | None) -> pd.DataFrame:

@@ -26,6 +26,16 @@ GLOSSARY: dict[str, Term] = {
         "larger",
         "the truth's share of the brain",
     ),
+    "max_iou": Term(
+        "Intersection over union, |A∩B| / |A∪B|, at the best of all thresholds: the best Dice on another scale.",
+        "larger",
+        "the truth's share of the brain",
+    ),
+    "iou_at_size": Term(
+        "Intersection over union when as many voxels are kept as the truth has: no threshold to choose.",
+        "larger",
+        "about s / (2 - s) for a truth that fills the share s of the brain",
+    ),
     "auroc": Term(
         "Probability that a voxel inside the truth is more relevant than one outside it.",
         "larger",
@@ -87,8 +97,12 @@ GLOSSARY: dict[str, Term] = {
         "none",
     ),
 }
+# What the priors are, by method.
+PRIORS: dict[str, str] = {
+    "anatomical_prior": "a map on the areas known for the disease, made without any image or network",
+    "centre_prior": "a map that is brightest in the middle of the image, made without any image or network",
+}
 WORDS: dict[str, str] = {
-    "anatomical prior": "A fixed map on the areas that are known for the disease, made without any image or network.",
     "individual truth": "The effect that was put into this very scan; a fixed map cannot match it for everybody.",
     "surrogate": "A random map that is as smooth as the real one; its scores are the null distribution.",
     "95 % interval": "Bootstrap over people: all scans of a person stay together.",

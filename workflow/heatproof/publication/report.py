@@ -14,14 +14,17 @@ import pandas as pd
 from heatproof.figures.catalogue import FIGURES
 from heatproof.figures.style import label
 from heatproof.publication import condensed, glossary
+from heatproof.publication.captions import with_prior
 from heatproof.publication.privacy import shareable
 from heatproof.publication.published import beside_ours
-from heatproof.publication.summary import Summary, direction, summarise
+from heatproof.publication.summary import Summary, direction, name_of, summarise
 
 TEMPLATES = Path(__file__).parent / "templates"
 # A figure with photographs inside is smaller as pixels; charts stay sharp as drawings.
 LARGEST_SVG = 350_000
 LONGEST_CELL = 120
+# What each scan's own truth is.
+INDIVIDUAL_WORDS = {"injected": "the effect injected into each scan", "lesions": "the lesion in each scan"}
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,12 @@ def render_report(studies: Sequence[StudyReport], provenance: Provenance) -> str
         lstrip_blocks=True,
     )
     environment.filters.update(label=label, cell=cell, signed=signed, p_value=p_value)
+    contexts = [_context(study) for study in studies]
     return environment.get_template("report.html.j2").render(
-        studies=[_context(study) for study in studies],
+        studies=contexts,
         provenance=provenance,
         glossary=glossary.GLOSSARY,
-        words=glossary.WORDS,
+        words={context["prior"]: sentence(context["prior_meaning"]) for context in contexts} | glossary.WORDS,
         style=_trusted("report.css"),
         script=_trusted("report.js"),
     )
@@ -115,16 +119,19 @@ def _context(study: StudyReport) -> dict[str, Any]:
     )
     # Published numbers are about Alzheimer's disease; beside another question they would mislead.
     published = beside_ours(study.tables, methods, study.config.get("truths", {})) if "AD" in study.classes else []
+    prior = name_of(summary.prior)
     return {
         "name": study.name,
         "title": study.title,
+        "prior": prior,
+        "prior_meaning": glossary.PRIORS[summary.prior],
         "facts": study.facts,
         "summary": summary,
         "truth": _truth_words(summary),
         "direction": direction(summary.view) if summary.view else "",
         "reach": _reach(summary),
-        "figures": [_figure(name, study.figures[name]) for name in FIGURES if name in study.figures],
-        "tables": condensed.tables(study.tables, study.leakage, summary.view),
+        "figures": [_figure(name, study.figures[name], prior) for name in FIGURES if name in study.figures],
+        "tables": condensed.tables(study.tables, study.leakage, summary.view, prior),
         "published": published,
         "config": json.dumps(shareable(dict(study.config)), indent=2, ensure_ascii=False, default=str),
     }
@@ -134,7 +141,7 @@ def _truth_words(summary: Summary) -> str:
     if summary.view is None:
         return "no truth"
     if summary.view.individual:
-        return "the individual truth (the effect injected into each scan)"
+        return f"the individual truth ({INDIVIDUAL_WORDS[summary.view.truth]})"
     return f"the {label(summary.view.truth).lower()} truth ({summary.view.level} level; no truth of each scan is known)"
 
 
@@ -144,7 +151,7 @@ def _reach(summary: Summary) -> float:
     return max(bounds, default=1.0) or 1.0
 
 
-def _figure(name: str, files: Mapping[str, bytes]) -> dict[str, str]:
+def _figure(name: str, files: Mapping[str, bytes], prior: str) -> dict[str, str]:
     drawn = files.get("svg", b"")
     kind = "png" if "png" in files and (not drawn or len(drawn) > max(LARGEST_SVG, len(files["png"]))) else "svg"
     mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
@@ -152,10 +159,15 @@ def _figure(name: str, files: Mapping[str, bytes]) -> dict[str, str]:
     return {
         "name": name,
         "title": entry.title,
-        "caption": entry.caption,
+        "caption": with_prior(entry.caption, prior),
         "alt": f"Figure: {entry.title}. Its numbers are in the tables of this study.",
         "source": f"data:{mime};base64,{base64.b64encode(files[kind]).decode()}",
     }
+
+
+def sentence(text: str) -> str:
+    """Return a phrase as a sentence."""
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The first screen: which methods beat the anatomical prior, on what, how sure, and what to beware of."""
+"""The first screen: which methods beat the prior, on what, how sure, and what to beware of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from heatproof.figures.selection import SMALLER_IS_BETTER, View, controls_of, headline_view, models_of
-from heatproof.figures.style import label
+from heatproof.figures.selection import SMALLER_IS_BETTER, View, controls_of, headline_view, models_of, prior_of
+from heatproof.figures.style import condition_label, label
+from heatproof.publication.captions import CAPTIONS
 from heatproof.publication.verdicts import ALPHA, above_chance
+from heatproof.statistics.conditions import PRIORS
 
 # Their relevance is meant to add up to what the network puts out.
 COMPLETE_METHODS = frozenset(
@@ -23,7 +25,7 @@ FEW_PEOPLE = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One method of one model against the anatomical prior; `verdict` is yes, no or undecided."""
+    """One method of one model against the prior; `verdict` is yes, no or undecided."""
 
     method: str
     model: str
@@ -62,7 +64,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the first screen says about one study."""
+    """What the first screen says about one study; `prior` is what the methods were compared with."""
 
     sentence: str
     view: View | None
@@ -72,6 +74,7 @@ class Summary:
     n_scans: int = 0
     n_people: int = 0
     n_seeds: int = 0
+    prior: str = PRIORS[0]
 
     @property
     def grave(self) -> list[Warned]:
@@ -114,6 +117,7 @@ def summarise(
     warnings = _warnings(tables, leakage, networks, methods, metric)
     if ranking.empty:
         return Summary("No method was scored against a truth.", None, findings, networks, warnings)
+    prior = prior_of(ranking)
     view = headline_view(ranking, metric)
     rows = view.rows(ranking)
     shown = models_of(rows, list(models))
@@ -129,11 +133,12 @@ def summarise(
     n_seeds = int(all_rows["n_seeds"].max()) if all_rows["n_seeds"].notna().any() else 0
     if not any(findings.values()):
         warnings.insert(
-            0, Warned("No anatomical prior was scored beside the methods, so no verdict is possible.", True)
+            0, Warned(f"No {name_of(prior)} was scored beside the methods, so no verdict is possible.", True)
         )
     if 0 < n_people < FEW_PEOPLE:
         warnings.append(Warned(f"Only {n_people} people carry the verdicts: intervals are wide and may be too narrow."))
-    return Summary(_sentence(findings), view, findings, networks, warnings, n_scans, n_people, n_seeds)
+    sentence = _sentence(findings, name_of(prior))
+    return Summary(sentence, view, findings, networks, warnings, n_scans, n_people, n_seeds, prior)
 
 
 def direction(view: View) -> str:
@@ -141,18 +146,23 @@ def direction(view: View) -> str:
     return "smaller is better" if view.metric in SMALLER_IS_BETTER else "larger is better"
 
 
-def _sentence(findings: Mapping[str, Sequence[Finding]]) -> str:
+def name_of(prior: str) -> str:
+    """Return a prior's name inside a sentence: ``anatomical prior``."""
+    return label(prior).lower()
+
+
+def _sentence(findings: Mapping[str, Sequence[Finding]], prior: str) -> str:
     total = sum(len(group) for group in findings.values())
     if not total:
-        return "Nothing can be said: no method was compared with the anatomical prior."
+        return f"Nothing can be said: no method was compared with the {prior}."
     yes = len(findings["yes"])
     methods = {finding.method for group in findings.values() for finding in group}
     # The same method on two networks is two findings, and the sentence says so.
     what = "heatmap methods" if len(methods) == total else "pairs of a heatmap method and a network"
     if not yes:
-        return f"None of {total} {what} beats the anatomical prior."
+        return f"None of {total} {what} beats the {prior}."
     verb = "beats" if yes == 1 else "beat"
-    return f"{yes} of {total} {what} {verb} the anatomical prior."
+    return f"{yes} of {total} {what} {verb} the {prior}."
 
 
 def _networks(performance: pd.DataFrame, models: Sequence[str], chance: float) -> list[Network]:
@@ -182,7 +192,19 @@ def _warnings(
         for network in weak
     ]  # fmt: skip
     return [*found, *_leaks(leakage), *_excluded(tables["exclusions"]), *_incomplete(tables["residuals"], methods),
-            *_within_null(tables["ranking"], metric)]  # fmt: skip
+            *_within_null(tables["ranking"], metric), *_insane(tables["sanity"])]  # fmt: skip
+
+
+def _insane(sanity: pd.DataFrame) -> list[Warned]:
+    """Name the metrics that fail a test of their own, which must not be used to rank methods."""
+    if sanity.empty:
+        return []
+    failed = sanity[sanity["passed"].astype(str).str.lower().isin(("false", "0", "0.0"))]
+    names = sorted({condition_label(str(row.metric), str(row.setting)) for row in failed.itertuples()})
+    if not names:
+        return []
+    return [Warned(f"Metrics that failed a test of their own, so that their order of methods proves nothing: "
+                   f"{', '.join(names)}; the table “{CAPTIONS['sanity'][0]}” says which test.")]  # fmt: skip
 
 
 def _leaks(leakage: pd.DataFrame) -> list[Warned]:
@@ -203,6 +225,8 @@ def _leaks(leakage: pd.DataFrame) -> list[Warned]:
 def _failed_check(check: str) -> str:
     """Return a failed check in words: ``participant train-test`` is a leak, others say what is amiss."""
     match = re.fullmatch(r"(\w+) (train|validation|test)-(train|validation|test)", check)
+    if check == "normalisation fitted on test scans":
+        return "Leak found: the normalisation was fitted on test scans as well"
     if match is None:
         return f"The audit of the folds failed at “{check}”"
     things = {"participant": "people", "image": "images", "family": "families"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from heatproof.publication.claims import claims_table
 from heatproof.publication.privacy import without_paths
 from heatproof.publication.recipes import compare_recipes
 from heatproof.publication.verdicts import beats_prior
@@ -30,6 +31,11 @@ class Collected:
         The tables of that name.
     models : mapping
         The models of the configuration: name to ``recipe``, ``network`` and the like.
+    methods : mapping
+        The methods of the configuration: id to ``method`` and its parameters.
+    probes, spreads, unanswered : DataFrame
+        What the networks were asked with the maps in hand, how far apart constant networks put the maps, and the
+        scans without an answer; empty where nothing was asked.
     """
 
     scores: pd.DataFrame
@@ -39,6 +45,10 @@ class Collected:
     volumes: pd.DataFrame
     intake: pd.DataFrame
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    probes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    spreads: pd.DataFrame = field(default_factory=pd.DataFrame)
+    unanswered: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def build_tables(
@@ -65,7 +75,7 @@ def build_tables(
     ranking = with_verdicts(statistics.ranking(scored, collected.nulls, **resampling))
     stability = statistics.rank_stability(scored)
     performance = statistics.performance(collected.predictions, **bootstrap)
-    return {
+    tables = {
         "ranking": ranking,
         "comparisons": statistics.comparisons(scored, **resampling),
         "rank_stability": stability,
@@ -81,6 +91,43 @@ def build_tables(
         "location": statistics.location(collected.scores, **bootstrap),
         "exclusions": exclusions(collected.intake),
     }
+    tables |= probe_tables(collected, scored, resampling)
+    recipes = tuple(sorted(set(scored["recipe"])))
+    return {**tables, "claims": claims_table(tables, collected.methods, recipes)}
+
+
+def probe_tables(collected: Collected, scored: pd.DataFrame, resampling: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Return the tables about information curves, faithfulness and randomisation, and about those metrics themselves.
+
+    Parameters
+    ----------
+    collected : Collected
+        The study so far.
+    scored : DataFrame
+        Its scores against truths.
+    resampling : mapping
+        seed, n_bootstrap and n_permutations.
+    """
+    from heatproof import statistics
+
+    bootstrap = {key: resampling[key] for key in ("seed", "n_bootstrap")}
+    return {
+        "faithfulness": statistics.faithfulness(collected.probes, **resampling),
+        "metric_agreement": statistics.metric_agreement(collected.probes, scored, **bootstrap),
+        "metric_reliability": statistics.metric_reliability(collected.probes, scored, **bootstrap),
+        "sanity": statistics.sanity(collected.probes, collected.spreads, **bootstrap),
+        "unanswered": unanswered(collected.unanswered),
+    }
+
+
+def unanswered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how many scans have no answer to each question, and why; the same for every method."""
+    keys = ["model", "recipe", "metric", "setting", "reason"]
+    if rows.empty:
+        return pd.DataFrame(columns=[*keys, "n_scans", "n_people"])
+    grouped = rows.groupby(keys, sort=True)
+    counted = grouped.agg(n_scans=("scan_id", "nunique"), n_people=("participant_id", "nunique"))
+    return counted.reset_index()
 
 
 def with_verdicts(ranking: pd.DataFrame) -> pd.DataFrame:

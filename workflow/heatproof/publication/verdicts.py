@@ -8,7 +8,7 @@ ALPHA = 0.05
 
 
 def beats_prior(difference_low: float, difference_high: float, p_holm: float) -> str:
-    """Decide whether a method beats the anatomical prior.
+    """Decide whether a method beats the prior.
 
     The difference is paired by person: score of the method minus score of the prior, oriented so that
     positive is better for the method.

@@ -18,6 +18,7 @@ from heatproof.errors import ConfigError
 from heatproof.files import atomic, read_table
 from heatproof.models import load_weights
 from heatproof.randomness import generator, integer_seed
+from heatproof.stages.probing import balanced
 from heatproof.training import FoldParts, ScanLoader, read_fold
 from heatproof.training.arithmetic import use_arithmetic
 from heatproof.training.memory import keep_freed_memory
@@ -37,8 +38,6 @@ class AttributionJob:
         The model's name in the config.
     recipe : str
         Its recipe.
-    intensity : str
-        How its scans are normalised.
     method : str
         Id of the method in the config.
     entry : mapping
@@ -61,7 +60,6 @@ class AttributionJob:
 
     model: str
     recipe: str
-    intensity: str
     method: str
     entry: Mapping[str, Any]
     fold: int
@@ -116,7 +114,7 @@ def attribute(
     model = loaded.module.to(device)
     parameters = {key: value for key, value in job.entry.items() if key not in STAGE_KEYS}
     with Cohort(cohort) as stored, atomic(maps) as temporary, h5py.File(temporary, "w") as file:
-        loader = ScanLoader(stored, job.intensity, cache_megabytes=0)
+        loader = ScanLoader.for_model(loaded, stored)
         parts = read_fold(folds, job.recipe, job.fold, stored.participants)
         scan_ids = chosen_scans(job, parts.test, stored)
         targets = target_classes(job, scan_ids, stored, predictions)
@@ -145,13 +143,17 @@ def attribute(
 def chosen_scans(job: AttributionJob, test: list[str], cohort: Cohort) -> list[str]:
     """Return the test scans to explain: all, or `max_scans` of them with patients and controls alike.
 
-    The choice depends on the study's seed and the fold alone, so every method explains the same scans.
+    With more than two classes, or without controls, all classes get their share in turn. The choice depends on the
+    study's seed and the fold alone, so every method explains the same scans.
     """
     if job.max_scans is None or len(test) <= job.max_scans:
         return list(test)
     random = generator(job.study_seed, "attribute", "scans", job.recipe, job.fold)
-    is_patient = (cohort.participants.loc[test, "target"] == len(cohort.classes) - 1).to_numpy()
+    targets = cohort.participants.loc[test, "target"].to_numpy()
     order = random.permutation(len(test))
+    if len(cohort.classes) > 2 or not cohort.has_controls:
+        return [test[position] for position in balanced(order, targets, job.max_scans)]
+    is_patient = targets == 1
     patients, others = order[is_patient[order]], order[~is_patient[order]]
     n_patients = min(len(patients), max(job.max_scans - len(others), (job.max_scans + 1) // 2))
     kept = [*patients[:n_patients], *others[: job.max_scans - n_patients]]
@@ -211,7 +213,20 @@ def background_scans(job: AttributionJob, train: list[str]) -> list[str]:
 
 
 def control_mean(loader: ScanLoader, train: list[str], cohort: Cohort) -> torch.Tensor:
-    """Return the mean normalised training scan of the controls, shape (C, *S), read scan by scan."""
+    """Return the mean normalised training scan of the controls, shape (C, *S), read scan by scan.
+
+    Raises
+    ------
+    ConfigError
+        If the cohort has no controls.
+    """
+    if not cohort.has_controls:
+        raise ConfigError(
+            f"the mean of the controls is asked for, but every class of the cohort is a disease "
+            f"({', '.join(cohort.classes)}).",
+            field="control_mean",
+            remedy="use another baseline or fill (zero, blurred, training), or a cohort with controls.",
+        )
     controls = [scan_id for scan_id in train if cohort.participants.loc[scan_id, "target"] == 0]
     total = torch.zeros(loader.shape, dtype=torch.float64)
     for scan_id in controls:

@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatproof.errors import HeatproofError
 from heatproof.files import write_parquet
+from heatproof.stages.probing import CURVE_COLUMNS, EXCLUSION_COLUMNS, PROBE_COLUMNS, SPREAD_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class CollectFiles:
-    """Files that `collect` writes."""
+# Tables that not every study has, with their columns.
+OPTIONAL = {
+    "probes": PROBE_COLUMNS,
+    "curves": CURVE_COLUMNS,
+    "spreads": SPREAD_COLUMNS,
+    "exclusions": EXCLUSION_COLUMNS,
+}
 
-    scores: Path
-    areas: Path
-    nulls: Path
 
-
-def collect(scores: Sequence[Path], areas: Sequence[Path], nulls: Sequence[Path], outputs: CollectFiles) -> None:
+def collect(parts: Mapping[str, Sequence[Path]], outputs: Mapping[str, Path]) -> None:
     """Join the tables of all jobs.
 
     Parameters
     ----------
-    scores, areas, nulls : sequence of Path
-        Parquet tables; the result does not depend on their order.
-    outputs : CollectFiles
-        The joined tables.
+    parts : mapping of str to sequence of Path
+        Parquet tables by the name of the table they belong to; the result does not depend on their order.
+    outputs : mapping of str to Path
+        The joined tables, by the same names: scores, areas, nulls, and those of `OPTIONAL`.
 
     Raises
     ------
     HeatproofError
         If there are no scores, or two tables differ in their columns.
     """
-    if not scores:
+    if not parts["scores"]:
         raise HeatproofError(
             "there is no score to collect.", field="scores", remedy="give the study at least one method."
         )
-    for paths, output in ((scores, outputs.scores), (areas, outputs.areas), (nulls, outputs.nulls)):
-        write_parquet(_joined(paths), output)
+    for name, output in outputs.items():
+        write_parquet(_joined(parts[name], OPTIONAL.get(name, ())), output)
 
 
-def _joined(paths: Sequence[Path]) -> pd.DataFrame:
+def _joined(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     frames: list[pd.DataFrame] = []
@@ -62,4 +62,4 @@ def _joined(paths: Sequence[Path]) -> pd.DataFrame:
         frames.append(frame)
     # An empty table has columns without a type, which would turn the others' numbers into objects.
     filled = [frame for frame in frames if len(frame)] or frames[:1]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +11,16 @@ import numpy as np
 
 from heatproof.errors import HeatproofError
 from heatproof.figures import selection
+from heatproof.figures.agreement import draw_metric_agreement
 from heatproof.figures.areas import draw_areas, draw_fingerprints, draw_gain
 from heatproof.figures.catalogue import FIGURES
+from heatproof.figures.confusion import draw_confusion
 from heatproof.figures.curves import draw_dice_curves, draw_smoothing
+from heatproof.figures.faithfulness import draw_faithfulness
+from heatproof.figures.gallery import Example, draw_gallery
+from heatproof.figures.information import draw_information_curves
 from heatproof.figures.maps import draw_mean_maps
+from heatproof.figures.metric_ranks import draw_metric_ranks
 from heatproof.figures.networks import draw_performance, draw_training
 from heatproof.figures.nulls import draw_nulls
 from heatproof.figures.ranking import draw_ranking
@@ -24,58 +28,16 @@ from heatproof.figures.recipes import draw_recipes
 from heatproof.figures.stability import draw_rank_stability
 from heatproof.figures.style import save
 from heatproof.figures.volumes import draw_volume_relevance
-from heatproof.geometry import Grid
-from heatproof.stages.runs import read_runs, read_text_table
+from heatproof.stages.results import PlotInputs, StudyResults
+from heatproof.stages.runs import read_runs
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-Pairs = list[tuple[str, str]]
 # The population of the group scores in the tables first.
 POPULATIONS = ("patients", "all", "true_positives")
 RECTIFICATIONS = ("abs_after", "abs_before", "signed")
-COMPARED_METHODS = 5
-
-
-@dataclass(frozen=True)
-class PlotInputs:
-    """Where everything lies that the figures of one study show.
-
-    Attributes
-    ----------
-    study : str
-        Name of the study.
-    models : mapping
-        The models of the configuration, in order.
-    tables : mapping of str to Path
-        Tables by name.
-    areas : Path
-        ``areas.parquet``.
-    cohort : Path
-        ``cohort.h5``: grid, mask, template.
-    volumes, participants : Path
-        Tables of the cohort; a cohort without areas has no volumes.
-    truths : mapping of str to Path
-        Truth files by name.
-    group_maps, histories, predictions : sequence of Path
-        Of every model and method, or of every run.
-    metric : str
-        Headline metric; empty: chosen by rule.
-    """
-
-    study: str
-    models: Mapping[str, Mapping[str, Any]]
-    tables: Mapping[str, Path]
-    areas: Path
-    cohort: Path
-    participants: Path
-    volumes: Path | None
-    truths: Mapping[str, Path]
-    group_maps: Iterable[Path]
-    histories: Iterable[Path]
-    predictions: Iterable[Path]
-    metric: str = ""
 
 
 def plot(inputs: PlotInputs, figures: Mapping[str, Iterable[Path]]) -> None:
@@ -86,65 +48,14 @@ def plot(inputs: PlotInputs, figures: Mapping[str, Iterable[Path]]) -> None:
     HeatproofError
         If a figure is not in the catalogue.
     """
-    study = _Study(inputs)
+    study = StudyResults(inputs)
     for name, paths in figures.items():
         if name not in FIGURES:
             raise HeatproofError("there is no such figure.", field=name, remedy=f"choose among {', '.join(FIGURES)}.")
         save(DRAWN[name](study), paths)
 
 
-class _Study:
-    """The tables and maps of one study, each read when the first figure needs it."""
-
-    def __init__(self, inputs: PlotInputs) -> None:
-        self.inputs = inputs
-        self._tables: dict[str, pd.DataFrame] = {}
-
-    def table(self, name: str) -> pd.DataFrame:
-        if name not in self._tables:
-            self._tables[name] = read_text_table(self.inputs.tables[name])
-        return self._tables[name]
-
-    @cached_property
-    def controls(self) -> set[str]:
-        return selection.controls_of(self.table("ranking"))
-
-    @cached_property
-    def pairs(self) -> Pairs:
-        """Every method once, from the first corrected model that has it; best first."""
-        ranking = self.table("ranking")
-        if ranking.empty:
-            return []
-        view = selection.headline_view(ranking, self.inputs.metric)
-        models = selection.models_of(ranking, list(self.inputs.models))
-        place = {name: i for i, name in enumerate(selection.method_order(ranking, view))}
-        return sorted(selection.representatives(ranking, models), key=lambda pair: place[pair[1]])
-
-    @property
-    def compared(self) -> Pairs:
-        """The best methods and one control, for figures with one panel per method."""
-        methods = [pair for pair in self.pairs if pair[1] not in self.controls]
-        controls = [pair for pair in self.pairs if pair[1] in self.controls]
-        return methods[:COMPARED_METHODS] + controls[:1]
-
-    @cached_property
-    def areas(self) -> pd.DataFrame:
-        import pandas as pd
-
-        return pd.read_parquet(self.inputs.areas)
-
-    @cached_property
-    def predictions(self) -> pd.DataFrame:
-        return read_runs(self.inputs.predictions, self.inputs.models, self.inputs.study)
-
-    @cached_property
-    def group_maps(self) -> dict[tuple[str, str], Path]:
-        """Group files by (model, method): ``{model}/pooled/{method}/group.h5``."""
-        paths = [Path(path) for path in self.inputs.group_maps]
-        return {(path.parents[2].name, path.parent.name): path for path in paths}
-
-
-def _mean_maps(study: _Study) -> Figure:
+def _mean_maps(study: StudyResults) -> Figure:
     maps: dict[str, np.ndarray] = {}
     populations = set()
     for pair in study.pairs:
@@ -158,12 +69,10 @@ def _mean_maps(study: _Study) -> Figure:
     with h5py.File(study.inputs.cohort, "r") as handle:
         mask = handle["mask"][:].astype(bool)
         template = handle["template"][:] if "template" in handle else None
-        spacing = tuple(float(step) for step in handle.attrs["spacing"])
-        grid = Grid(mask.shape, handle.attrs.get("affine"), spacing, str(handle.attrs["units"]))
     ranking = study.table("ranking")
     truth_name = selection.headline_view(ranking, study.inputs.metric).truth if len(ranking) else ""
     return draw_mean_maps(
-        maps, template, _truth_mask(study, truth_name), mask, grid, controls=sorted(study.controls),
+        maps, template, _truth_mask(study, truth_name), mask, study.grid, controls=sorted(study.controls),
         truth_name=truth_name, population=", ".join(sorted(populations)),
     )  # fmt: skip
 
@@ -177,14 +86,14 @@ def _key(group: Any) -> str:
     return ""
 
 
-def _truth_mask(study: _Study, name: str) -> np.ndarray | None:
+def _truth_mask(study: StudyResults, name: str) -> np.ndarray | None:
     if name not in study.inputs.truths:
         return None
     with h5py.File(study.inputs.truths[name], "r") as handle:
         return handle["mask"][:].astype(bool)
 
 
-def _dice_curves(study: _Study) -> Figure:
+def _dice_curves(study: StudyResults) -> Figure:
     curves: dict[tuple[str, str], np.ndarray] = {}
     for pair in study.pairs:
         if pair in study.group_maps:
@@ -196,7 +105,7 @@ def _dice_curves(study: _Study) -> Figure:
     return draw_dice_curves(curves, [method for _, method in study.pairs], study.controls)
 
 
-def _volume_relevance(study: _Study) -> Figure:
+def _volume_relevance(study: StudyResults) -> Figure:
     import pandas as pd
 
     from heatproof.files import read_table
@@ -226,13 +135,50 @@ def _area_to_show(table: pd.DataFrame) -> str:
     return next(iter(hippocampi or names), "")
 
 
-def _fingerprints(study: _Study) -> Figure:
+def _fingerprints(study: StudyResults) -> Figure:
     methods = [pair for pair in study.pairs if pair[1] not in study.controls][:2]
     backprop = [pair for pair in study.pairs if pair[1] == "guided_backprop"]
     return draw_fingerprints(study.areas, list(dict.fromkeys(methods + backprop)))
 
 
-DRAWN: dict[str, Callable[[_Study], Figure]] = {
+def _information_curves(study: StudyResults) -> Figure:
+    import pandas as pd
+
+    return draw_information_curves(
+        pd.read_parquet(study.inputs.curves), study.table("faithfulness"), [method for _, method in study.pairs],
+        study.controls, models=list(study.inputs.models), seed=study.inputs.seed,
+    )  # fmt: skip
+
+
+def _metric_ranks(study: StudyResults) -> Figure:
+    sanity = study.table("sanity")
+    failed = sanity[sanity["passed"].astype(str).str.lower() == "false"] if len(sanity) else sanity
+    conditions = list(zip(failed["metric"], failed["setting"], strict=True))
+    return draw_metric_ranks(
+        study.table("faithfulness"), study.table("ranking"), study.controls, failed=conditions,
+        models=list(study.inputs.models),
+    )  # fmt: skip
+
+
+def _gallery(study: StudyResults) -> Figure:
+    """Draw the scans that the first model with any has kept."""
+    examples: list[Example] = []
+    for path in study.inputs.examples:
+        with h5py.File(path, "r") as handle:
+            examples = examples or [_example(name, entry) for name, entry in handle.items()]
+    examples.sort(key=lambda example: study.classes.index(example.diagnosis))
+    return draw_gallery(examples, [method for _, method in study.pairs], study.controls, study.grid)
+
+
+def _example(scan_id: str, entry: h5py.Group) -> Example:
+    truth = entry["truth"][:] if "truth" in entry else None
+    maps = {method: values[:] for method, values in entry["maps"].items()}
+    return Example(
+        scan_id, str(entry.attrs["diagnosis"]), str(entry.attrs["predicted"]), entry["image"][:], truth, maps
+    )
+
+
+DRAWN: dict[str, Callable[[StudyResults], Figure]] = {
     "ranking": lambda s: draw_ranking(s.table("ranking"), list(s.inputs.models), s.inputs.metric),
     "mean_maps": _mean_maps,
     "dice_curves": _dice_curves,
@@ -243,9 +189,17 @@ DRAWN: dict[str, Callable[[_Study], Figure]] = {
     "fingerprints": _fingerprints,
     "rank_stability": lambda s: draw_rank_stability(s.table("rank_stability"), s.controls),
     "training": lambda s: draw_training(
-        read_runs(s.inputs.histories, s.inputs.models, s.inputs.study), list(s.inputs.models)
+        read_runs(s.inputs.histories, s.inputs.models, s.inputs.study), list(s.inputs.models), len(s.classes)
     ),
     "performance": lambda s: draw_performance(s.predictions, s.table("performance"), list(s.inputs.models)),
+    "confusion": lambda s: draw_confusion(s.predictions, s.classes, list(s.inputs.models)),
+    "gallery": _gallery,
+    "information_curves": _information_curves,
+    "faithfulness": lambda s: draw_faithfulness(s.table("faithfulness"), models=list(s.inputs.models)),
+    "metric_ranks": _metric_ranks,
+    "metric_agreement": lambda s: draw_metric_agreement(
+        s.table("metric_agreement"), s.table("metric_reliability"), s.table("sanity"), models=list(s.inputs.models)
+    ),
     "nulls": lambda s: draw_nulls(s.table("nulls"), s.pairs, sorted(s.controls)),
     "recipes": lambda s: draw_recipes(s.table("recipes"), [method for _, method in s.pairs], s.controls),
 }

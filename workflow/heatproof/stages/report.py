@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ PACKAGES = (
     "numpy", "scipy", "pandas", "torch", "captum", "monai", "scikit-learn", "statsmodels", "nibabel",
     "nilearn", "nimare", "h5py", "matplotlib", "snakemake",
 )  # fmt: skip
+
+
+SIMULATED = {
+    "phantom": "simulated: template anatomy with injected atrophy",
+    "lesions": "simulated: slices of the template anatomy with an injected lesion",
+}
 
 
 @dataclass(frozen=True)
@@ -98,19 +105,21 @@ def _study(name: str, files: StudyFiles) -> StudyReport:
         classes = tuple(str(value) for value in handle.attrs.get("classes", ("HC", "AD")))
         spacing = tuple(float(step) for step in handle.attrs["spacing"])
         grid = Grid(handle["mask"].shape, handle.attrs.get("affine"), spacing, str(handle.attrs["units"]))
+        description = json.loads(handle.attrs.get("description", "{}"))
     return StudyReport(
         name=name,
         title=str(files.config.get("title") or name),
         tables={key: read_text_table(path) for key, path in files.tables.items()},
         leakage=read_text_table(files.leakage),
         figures=figures,
-        facts=_facts(files, grid, classes),
+        facts=_facts(files, grid, classes, str(description.get("unit", "people"))),
         config=files.config,
         classes=classes,
     )
 
 
-def _facts(files: StudyFiles, grid: Grid, classes: tuple[str, ...]) -> dict[str, str]:
+def _facts(files: StudyFiles, grid: Grid, classes: tuple[str, ...], unit: str) -> dict[str, str]:
+    """Return what the report says about the data; `unit` names what stays together in one part of a fold."""
     table = read_table(files.participants, ("scan_id", "participant_id"))
     source = str(files.config.get("cohort", {}).get("source", ""))
     groups = table.groupby("diagnosis")["participant_id"].nunique() if "diagnosis" in table else {}
@@ -119,9 +128,9 @@ def _facts(files: StudyFiles, grid: Grid, classes: tuple[str, ...]) -> dict[str,
     steps = sorted({round(step, 2) for step in grid.spacing})
     step = " × ".join(f"{value:g}" for value in (steps if len(steps) == 1 else grid.spacing))
     return {
-        "Cohort": f"{len(table)} scans of {table['participant_id'].nunique()} people"
+        "Cohort": f"{len(table)} scans of {table['participant_id'].nunique()} {unit}"
         + (f" ({counts})" if counts else ""),
-        "Source": {"phantom": "simulated: template anatomy with injected atrophy"}.get(source, source or "not stated"),
+        "Source": SIMULATED.get(source, source or "not stated"),
         "Grid": f"{size} at {step} {grid.units}",
     }
 

@@ -11,20 +11,15 @@ import h5py
 import numpy as np
 
 from heatproof.cohorts.store import Cohort
+from heatproof.configuration import INDIVIDUAL_TRUTHS
 from heatproof.errors import HeatproofError
 from heatproof.files import atomic, read_table, write_parquet
-from heatproof.metrics.aggregation import GroupMeans, rectified
+from heatproof.metrics.aggregation import GroupMeans, is_patient, rectified
 from heatproof.metrics.areas import relevance_by_area
 from heatproof.metrics.evaluate import Evaluator, Score, evaluator
 from heatproof.metrics.smoothing import smooth
 from heatproof.metrics.space import RankedMap, Truth
-from heatproof.stages.scoring import (
-    INDIVIDUAL_TRUTH,
-    Origin,
-    read_group_truths,
-    score_rows,
-    score_table,
-)
+from heatproof.stages.scoring import Origin, read_group_truths, score_rows, score_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +60,8 @@ def score(
     predictions : Path
         Table with scan_id and predicted.
     truths : mapping of str to Path
-        Truths by name. The one called ``injected`` is replaced, scan by scan, by the scan's own effect; at
-        the level of the fold it is the group's.
+        Truths by name. Those of `heatproof.configuration.INDIVIDUAL_TRUTHS` (``injected``, ``lesions``) are
+        replaced, scan by scan, by the scan's own effect or lesion; at the level of the fold they are the group's.
     spec : mapping
         The `metrics` entry of the configuration.
     origin : Origin
@@ -128,7 +123,7 @@ class _Job:
             self.scan_level.n_thresholds,
         )
         self.group_truths = read_group_truths(truths, self.scan_level.space, store.grid)
-        self.means = GroupMeans(spec["populations"])
+        self.means = GroupMeans(spec["populations"], has_controls=store.has_controls)
         self.residuals = file["residual"][:] if "residual" in file else None
         self.rows: list[dict[str, Any]] = []
         self.invalid: list[str] = []
@@ -158,14 +153,16 @@ class _Job:
     def _truths_of(self, scan_id: str, target: int) -> dict[str, Truth]:
         """Return the truths that a scan is scored against.
 
-        A map for all says where patients differ, so only patients are scored against it; a scan's own effect
-        counts wherever it has one.
+        A map for all says where patients differ, so only patients are scored against it; a scan's own effect or
+        lesion counts wherever it has one.
         """
-        truths = {k: v for k, v in self.group_truths.items() if k != INDIVIDUAL_TRUTH and target > 0}
-        own = self.store.truth(scan_id) if INDIVIDUAL_TRUTH in self.group_truths else None
+        patient = is_patient(target, has_controls=self.store.has_controls)
+        truths = {k: v for k, v in self.group_truths.items() if k not in INDIVIDUAL_TRUTHS and patient}
+        individual = [name for name in INDIVIDUAL_TRUTHS if name in self.group_truths]
+        own = self.store.truth(scan_id) if individual else None
         if own is not None and own.any():
-            share = float(self.spec["truth_share"])
-            truths[INDIVIDUAL_TRUTH] = Truth.of_effect(own, self.scan_level.space, share)
+            known = Truth.of_effect(own, self.scan_level.space, float(self.spec["truth_share"]))
+            truths |= dict.fromkeys(individual, known)
         return truths
 
     def _add_scores(self, heatmap: np.ndarray, scan: dict[str, str], truths: Mapping[str, Truth]) -> None:

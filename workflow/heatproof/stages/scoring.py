@@ -22,8 +22,6 @@ SCORE_COLUMNS = (
     "study", "model", "recipe", "fold", "seed", "method", "level", "scan_id", "participant_id", "diagnosis",
     "population", "rectify", "truth", "smoothing_mm", "metric", "value", "chance",
 )  # fmt: skip
-# Truths that every scan has for itself; the others are one map for all.
-INDIVIDUAL_TRUTH = "injected"
 
 
 @dataclass(frozen=True)

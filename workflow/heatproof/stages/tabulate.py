@@ -13,10 +13,14 @@ from heatproof.stages.runs import read_runs, read_text_table
 def tabulate(
     study: str,
     models: Mapping[str, Mapping[str, Any]],
+    methods: Mapping[str, Mapping[str, Any]],
     *,
     scores: Path,
     areas: Path,
     nulls: Path,
+    probes: Path,
+    spreads: Path,
+    exclusions: Path,
     predictions: Iterable[Path],
     intake: Path,
     volumes: Path | None,
@@ -33,7 +37,9 @@ def tabulate(
         Name of the study.
     models : mapping
         The models of the configuration: name to ``recipe``, ``network`` and the like.
-    scores, areas, nulls : Path
+    methods : mapping
+        The methods of the configuration.
+    scores, areas, nulls, probes, spreads, exclusions : Path
         Long tables of the study (Parquet).
     predictions : iterable of Path
         ``predictions.tsv`` of every run.
@@ -60,6 +66,10 @@ def tabulate(
         volumes=read_table(volumes) if volumes else pd.DataFrame(),
         intake=read_text_table(intake),
         models=models,
+        methods=methods,
+        probes=pd.read_parquet(probes),
+        spreads=pd.read_parquet(spreads),
+        unanswered=pd.read_parquet(exclusions),
     )
     built = build_tables(collected, seed=seed, n_bootstrap=n_bootstrap, n_permutations=n_permutations)
     for name, path in tables.items():

@@ -13,6 +13,7 @@ from heatproof.cohorts.folders import inside
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError
 from heatproof.files import atomic, write_table
+from heatproof.metrics.aggregation import is_patient
 from heatproof.truths.sources import build_truth
 from heatproof.truths.store import STUDY_COLUMNS, Context, context_hash, write_truth
 
@@ -49,7 +50,7 @@ def truth(
     studies : Path
         Table of the meta-analysis' studies, used and excluded; only a header for other sources.
     nifti : Path, optional
-        The map as a volume.
+        The map as a volume; an empty file where the grid is no volume (images and signals have no affine).
     foci : Path, optional
         The foci that were used, as Sleuth text; empty for other sources.
     n_cores : int
@@ -92,10 +93,9 @@ def _existing(root: Path, path: str, field: str) -> Path:
 
 
 def _patient_truths(cohort: Cohort) -> Iterator[np.ndarray]:
-    """Yield the exact effect in every patient's scan, one at a time."""
-    patients = cohort.participants["target"].astype(int) == 1
-    for scan_id in cohort.participants.index[patients]:
-        effect = cohort.truth(scan_id)
+    """Yield the exact effect or the lesion in every patient's scan, one at a time."""
+    for scan_id, target in cohort.participants["target"].astype(int).items():
+        effect = cohort.truth(str(scan_id)) if is_patient(target, has_controls=cohort.has_controls) else None
         if effect is not None:
             yield effect
 

@@ -1,0 +1,55 @@
+"""Single scans with the maps of every method, kept for the gallery of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from heatproof.cohorts.store import Cohort
+from heatproof.files import atomic
+from heatproof.stages.probing import explained_scans
+
+
+def write_examples(
+    cohort: Cohort, files: Mapping[str, h5py.File], predicted: Mapping[str, int], n_per_class: int, path: Path
+) -> None:
+    """Write the maps of the first scans of every class; right ones first, then wrong ones.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Images and truths.
+    files : mapping of str to h5py.File
+        Open maps files by method; all with the same scans.
+    predicted : mapping of str to int
+        Class that the network gives each scan.
+    n_per_class : int
+        Scans of each class; 0 writes an empty file.
+    path : Path
+        One group per scan: ``image`` (*space,), optionally ``truth``, and ``maps/{method}`` (*space,) in float32;
+        attributes diagnosis and predicted (names of classes).
+    """
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        if not n_per_class or not files:
+            return
+        scan_ids, _ = explained_scans(next(iter(files.values())))
+        for label, name in enumerate(cohort.classes):
+            own = [p for p, s in enumerate(scan_ids) if cohort.participants.loc[s, "target"] == label]
+            own.sort(key=lambda p: predicted[scan_ids[p]] != label)
+            for position in own[:n_per_class]:
+                scan_id = scan_ids[position]
+                entry = file.create_group(scan_id)
+                entry.attrs["diagnosis"], entry.attrs["predicted"] = name, cohort.classes[predicted[scan_id]]
+                _keep(entry, "image", cohort.scan(scan_id).mean(axis=0))
+                truth = cohort.truth(scan_id)
+                if truth is not None and truth.any():
+                    _keep(entry, "truth", truth)
+                for method, maps in files.items():
+                    _keep(entry, f"maps/{method}", maps["maps"][position].sum(axis=0))
+
+
+def _keep(entry: h5py.Group, name: str, values: np.ndarray) -> None:
+    entry.create_dataset(name, data=values.astype(np.float32), compression="gzip")

@@ -1,0 +1,28 @@
+# Public data into the data root.
+#
+# in:  the study's `cohort` section, where it says `fetch: true`, and the web
+# out: {study}/fetched.tsv, and the data themselves in the cohort's folder with checksums.tsv beside them
+
+
+rule fetch:
+    """Fetch the public data of {wildcards.study}, or check those that are there."""
+    output:
+        fetched=f"{RESULTS}/{{study}}/fetched.tsv",
+    log:
+        f"{RESULTS}/logs/fetch/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fetch/{{study}}.tsv"
+    # The nodes of a cluster often have no way to the web.
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **grown(1000, 120),
+    params:
+        spec=lambda wildcards: study_of(wildcards)["cohort"],
+        root=DATA_ROOT,
+        offline=SETTINGS["offline"],
+        code=source_digest("heatproof.stages.fetch"),
+    script:
+        "../scripts/fetch.py"

@@ -1,0 +1,14 @@
+"""Rule `fetch`: unpack Snakemake's job and call the stage."""
+
+from pathlib import Path
+
+from heatproof.logs import logged
+from heatproof.stages.fetch import fetch
+
+with logged(snakemake.log[0]):
+    fetch(
+        snakemake.params.spec,
+        root=Path(snakemake.params.root),
+        offline=bool(snakemake.params.offline),
+        fetched=Path(snakemake.output.fetched),
+    )
