@@ -58,7 +58,8 @@ NAMES = [
     "vargrad", "integrated_gradients", "expected_gradients", "idgi", "smoothgrad_ig", "blur_ig", "guided_ig",
     "deeplift", "deepshap", "lrp", "gradcam", "gradcam_plus_plus", "hirescam", "layercam", "xgradcam", "eigencam",
     "scorecam", "ablationcam", "guided_gradcam", "xrai", "occlusion", "rise", "svm_weights", "svm_pattern",
-    "random_noise", "smooth_noise", "input_magnitude", "edges", "anatomical_prior", "untrained", "label_permuted",
+    "random_noise", "smooth_noise", "input_magnitude", "edges", "centre_prior", "anatomical_prior", "untrained",
+    "label_permuted",
 ]  # fmt: skip
 # Maps with one channel, whatever the scans have.
 ONE_CHANNEL = {

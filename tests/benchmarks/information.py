@@ -1,6 +1,6 @@
 """Information curves: agreement of the entropies, parity and speed against PAIR saliency, and curves of an ECG network.
 
-    PYTHONPATH=workflow:tests python tests/benchmarks/information.py [agreement] [speed] [infills] [ecg] [--size 224]
+    PYTHONPATH=workflow:tests python tests/benchmarks/information.py [agreement] [speed] [infills] [ecg]
 
 Without a name all parts run. `agreement` and `ecg` need HEATPROOF_SHARED_DATA. Times are CPU time of one thread, ours
 and the peer's by turns in one process, the least of the repeats. The peer's calls into NumPy 1 are mended in place.
@@ -167,9 +167,8 @@ def agreement() -> None:
                 apart = float(np.abs(one.clip(0, 1) - other.clip(0, 1)).mean())
                 rows[codec].append([stats.pearsonr(one, other)[0], stats.spearmanr(one, other)[0], apart])
         for codec, found in rows.items():
-            print(
-                f"| {name} | {len(found)} | {codec} | {' | '.join(with_interval(np.array(found).reshape(-1, 3)))} | {lost[codec]} |"
-            )
+            columns = " | ".join(with_interval(np.array(found).reshape(-1, 3)))
+            print(f"| {name} | {len(found)} | {codec} | {columns} | {lost[codec]} |")
 
 
 def with_interval(values: np.ndarray) -> list[str]:
@@ -192,7 +191,7 @@ def mended_peer() -> Any:
     return pic
 
 
-def timed(calls: dict[str, Callable[[], Any]], repeats: int = 3) -> dict[str, float]:
+def timed(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Return the least CPU seconds of each call, by turns."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
@@ -203,7 +202,7 @@ def timed(calls: dict[str, Callable[[], Any]], repeats: int = 3) -> dict[str, fl
     return {name: min(found) for name, found in seconds.items()}
 
 
-def speed(size: int) -> None:
+def speed(size: int, repeats: int, maps: list[int]) -> None:
     """Print how much faster than the peer both modes are, with a model that costs nothing."""
     from skimage import data, transform
 
@@ -215,7 +214,7 @@ def speed(size: int) -> None:
         picture = (transform.resize(getattr(data, name)(), (size, size)) * 255).astype(np.uint8)
         image = np.moveaxis(picture, -1, 0) if colour else picture[None]
         start = pic.generate_random_mask(size, size)
-        wanted, blurred = image.astype(np.float32), published_infill(image, start[None]).astype(np.float32)
+        wanted, blurred = image.astype(np.float64), published_infill(image, start[None]).astype(np.float64)
         spread = ((blurred - wanted) ** 2).mean()
 
         def model(images: np.ndarray, wanted: np.ndarray = wanted, spread: float = spread) -> np.ndarray:
@@ -223,7 +222,7 @@ def speed(size: int) -> None:
             right = 1 / (1 + np.exp(-6 * (0.5 - apart)))
             return np.stack([1 - right, right], axis=1)
 
-        for n_maps in (1, 5):
+        for n_maps in maps:
             areas: dict[str, np.ndarray] = {}
 
             def peer(score: str, picture=picture, start=start, model=model, colour=colour, n_maps=n_maps, areas=areas):
@@ -242,7 +241,7 @@ def speed(size: int) -> None:
             calls = {"both": lambda: (peer("aic"), peer("sic")), "one": lambda: peer("sic")}
             calls |= {"pair": lambda: ours("pair"), "nd": lambda: ours("nd")}
             ours("nd")
-            found = timed(calls)
+            found = timed(calls, repeats)
             apart = np.abs(areas["pair"] - np.stack([areas["aic"], areas["sic"]])).max()
             print(
                 f"| {name} {size}^2, {len(image)} channel(s) | {n_maps} | "
@@ -255,7 +254,7 @@ def speed(size: int) -> None:
 def infills() -> None:
     """Print what the infills cost for one map of thirteen shares, and how alike they rank maps."""
     print("| grid | push_pull | linear, smooth map | linear, scattered map |\n|---|---|---|---|")
-    for shape in ((1000,), (224, 224), (24, 24, 24), (40, 40, 40)):
+    for shape in ((1000,), (224, 224), (16, 16, 16), (24, 24, 24)):
         random = np.random.default_rng(0)
         image = ndimage.gaussian_filter(random.normal(size=shape), 2)[None].astype(np.float32)
         start = scattered_start(shape, random) | corners(shape)
@@ -381,9 +380,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["agreement", "speed", "infills", "ecg"])
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--maps", type=int, nargs="+", default=[1, 5])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    parts = {"agreement": agreement, "speed": lambda: speed(options.size), "infills": infills, "ecg": ecg}
+    parts = {
+        "agreement": agreement,
+        "speed": lambda: speed(options.size, options.repeats, options.maps),
+        "infills": infills,
+        "ecg": ecg,
+    }
     for name in options.parts:
         print(f"\n## {name}\n")
         parts[name]()

@@ -501,15 +501,18 @@ def test_tables_of_a_folder_stay_inside_the_root(tmp_path: Path, source: str) ->
 
 
 def test_unknown_source_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="phantom, anatomies, table, bids, caps, oasis"):
+    with pytest.raises(ConfigError, match=", ".join(SOURCES)):
         open_source({"source": "os"}, seed=1, root=tmp_path)
-    assert set(SOURCES) == {"phantom", "anatomies", "table", "bids", "caps", "oasis"}
+    assert {"phantom", "anatomies", "table", "bids", "caps", "oasis"} < set(SOURCES)
+    assert {"lesions", "images", "cheng", "radiography"} < set(SOURCES)
 
 
 def test_stages_of_the_data_wing_import_no_torch() -> None:
     code = (
         "import sys, heatproof.stages.prepare, heatproof.stages.split, heatproof.cohorts.oasis, "
-        "heatproof.cohorts.caps, heatproof.cohorts.bids, heatproof.cohorts.table; "
+        "heatproof.cohorts.caps, heatproof.cohorts.bids, heatproof.cohorts.table, "
+        "heatproof.cohorts.picture_table, heatproof.cohorts.cheng, heatproof.cohorts.radiography, "
+        "heatproof.stages.fetch; "
         "print([m for m in ('torch', 'nilearn', 'nibabel', 'sklearn') if m in sys.modules])"
     )
     package = Path(__file__).resolve().parents[2] / "workflow"

@@ -12,7 +12,7 @@ from heatproof.errors import HeatproofError
 from heatproof.figures import selection
 from heatproof.figures.areas import draw_areas, draw_fingerprints, draw_gain
 from heatproof.figures.curves import draw_dice_curves, draw_smoothing
-from heatproof.figures.maps import Slice, _box, _cut, _normalised, draw_mean_maps
+from heatproof.figures.maps import Slice, _normalised, cut_slice, draw_mean_maps, world_box
 from heatproof.figures.networks import _roc, draw_performance, draw_training
 from heatproof.figures.nulls import draw_nulls
 from heatproof.figures.ranking import draw_ranking
@@ -139,8 +139,8 @@ def test_a_slice_does_not_depend_on_how_the_volume_is_stored(flip):
     for axis in range(3):
         cut = Slice(axis, 4.0)
         flipped = np.flip(values, flip)
-        expected = _cut(values, plain, cut, _box(plain, mask))
-        np.testing.assert_array_equal(_cut(flipped, other, cut, _box(other, np.flip(mask, flip))), expected)
+        expected = cut_slice(values, plain, cut, world_box(plain, mask))
+        np.testing.assert_array_equal(cut_slice(flipped, other, cut, world_box(other, np.flip(mask, flip))), expected)
 
 
 def test_left_is_left_and_up_is_up():
@@ -149,7 +149,7 @@ def test_left_is_left_and_up_is_up():
     affine = np.eye(4)
     affine[:3, 3] = -4.5
     grid = Grid(values.shape, affine)
-    drawn = _cut(values, grid, Slice(1, 0.5), _box(grid, np.ones(values.shape, bool)))
+    drawn = cut_slice(values, grid, Slice(1, 0.5), world_box(grid, np.ones(values.shape, bool)))
     up, right = np.argwhere(drawn == 1)[0] / np.array(drawn.shape)
     assert right < 0.4
     assert up > 0.6
@@ -231,7 +231,7 @@ def test_labels(name, words_):
     assert label(name) == words_
 
 
-def test_long_names_are_cut():
+def test_long_names_arecut_slice():
     assert len(shorten("a" * 80)) == 28
     assert shorten("short") == "short"
 

@@ -112,7 +112,14 @@ class TestFinishedRun:
 
 @pytest.mark.parametrize(
     "config",
-    ["config/config.yaml", "config/anatomies.yaml", "config/paper/wang2023_caps.yaml", "config/paper/oasis.yaml"],
+    [
+        "config/config.yaml",
+        "config/anatomies.yaml",
+        "config/paper/wang2023_caps.yaml",
+        "config/paper/oasis.yaml",
+        pytest.param("config/paper/brain_tumor.yaml", marks=pytest.mark.slow),
+        pytest.param("config/paper/chest_xray.yaml", marks=pytest.mark.slow),
+    ],
 )
 def test_every_shipped_config_makes_a_dag(tmp_path: Path, config: str) -> None:
     done = snakemake(tmp_path, ROOT / config, "--dry-run", "--quiet", "rules")

@@ -17,7 +17,8 @@ Written from `workflow/schemas/` by `envs/run python -m heatproof.reference > co
 
 - `config/config.yaml` is the default: all studies at laptop scale, on data that ships with the packages.
 - `config/anatomies.yaml` injects a known atrophy into real brains and compares with a real meta-analysis.
-- `config/paper/*.yaml` are the full-scale studies: OASIS-1 through nilearn, ADNI and the like as a Clinica CAPS tree.
+- `config/paper/*.yaml` are the full-scale studies: OASIS-1 through nilearn, ADNI and the like as a Clinica CAPS tree,
+  brain tumours that are fetched, chest X-rays from a folder of yours.
 
 Use another file instead of the default with
 `envs/run snakemake --cores all --replace-workflow-config --configfile config/my.yaml`.

@@ -63,6 +63,18 @@ def edges_by_loops(model, scan, target):
     return found
 
 
+def centre_by_loops(model, scan, target, *, fwhm_share):
+    """Return a Gaussian that has fallen to one half at `fwhm_share` / 2 of each axis from the centre."""
+    found = torch.empty_like(scan)
+    for place in itertools.product(*map(range, scan.shape)):
+        halvings = sum(
+            ((at - (size - 1) / 2) / (fwhm_share * size / 2)) ** 2
+            for at, size in zip(place[1:], scan.shape[1:], strict=True)
+        )
+        found[place] = 0.5**halvings
+    return found
+
+
 def unit_moments(name: str, **parameters):
     """Return how far mean and variance of the noise are from 0 and 1, over many maps."""
 
@@ -130,6 +142,7 @@ EVIDENCE = {
     ),
     "input_magnitude": Evidence(lambda model, scan, target: torch.where(scan < 0, -scan, scan)),
     "edges": Evidence(edges_by_loops),
+    "centre_prior": Evidence(centre_by_loops, {"fwhm_share": 0.4}),
     "anatomical_prior": Evidence(
         lambda model, scan, target, prior: torch.stack([prior] * len(scan)),
         context=lambda n_axes: {"prior": prior(n_axes)},

@@ -91,6 +91,41 @@ def neighbour(scans: torch.Tensor, axis: int, step: int) -> torch.Tensor:
 
 
 @register(
+    "centre_prior",
+    family="controls",
+    cost="none",
+    citation="control of this project: the middle of the picture, with no image and no network",
+    is_control=True,
+)
+def centre_prior(
+    model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, *, fwhm_share: float = 0.5
+) -> torch.Tensor:
+    """Return a Gaussian at the grid's centre, the same for every scan, shape (B, C, *S), 1 at the centre.
+
+    Parameters
+    ----------
+    model, inputs, target
+        See `heatproof.attribution.attribute`.
+    fwhm_share : float
+        Full width at half maximum along each axis, as a share of its length.
+
+    Raises
+    ------
+    ConfigError
+        The width is not above 0.
+    """
+    if not fwhm_share > 0:
+        raise ConfigError(f"The width is {fwhm_share}.", field="fwhm_share", remedy="Use a share above 0.")
+    centred = torch.ones_like(inputs)
+    for axis in range(2, inputs.ndim):
+        size = inputs.shape[axis]
+        offsets = torch.arange(size, dtype=inputs.dtype, device=inputs.device) - (size - 1) / 2
+        line = torch.exp(-0.5 * (offsets / (fwhm_share * size / FWHM_PER_SIGMA)) ** 2)
+        centred *= line.reshape(-1, *[1] * (inputs.ndim - 1 - axis))
+    return centred
+
+
+@register(
     "anatomical_prior",
     family="controls",
     cost="none",

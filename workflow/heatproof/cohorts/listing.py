@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,21 @@ from heatproof.errors import ConfigError, GeometryError, HeatproofError, IntakeE
 from heatproof.geometry import Grid, resample
 
 CLASSES = ("HC", "AD")
+
+
+class Listed(Protocol):
+    """What every entry of a listing has, whatever its file holds."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Line of the participants table; ``diagnosis`` as the data name it."""
+
+    @property
+    def path(self) -> Path:
+        """The image."""
+
+
+AnyEntry = TypeVar("AnyEntry", bound=Listed)
 
 
 @dataclass(frozen=True)
@@ -139,17 +154,9 @@ def file_source(
             f"'{affine}' is not known.", field="cohort.affine", remedy=f"use {', '.join(AFFINE_CHOICES)}."
         )
     reading = Reading(affine, bool(spec.get("resample", False)))
-    classes = tuple(str(name) for name in spec.get("classes", CLASSES))
-    wanted = _wanted(spec, classes)
-    records: list[Record] = []
-    noted = list(findings)
-    for entry in entries:
-        value = text_of(entry.row.get("diagnosis"))
-        name = wanted.get(value)
-        if name is None and _is_other(value, wanted, bool(spec.get("diagnosis"))):
-            noted.append(left_out(entry, root, f"the diagnosis '{value}' is not part of this study"))
-            continue
-        records.append(_record(entry, root, reading, value if name is None else name))
+    classes, chosen, left = by_class(spec, root, entries)
+    noted = [*findings, *left]
+    records: list[Record] = [_record(entry, root, reading, diagnosis) for entry, diagnosis in chosen]
     try:
         grid, template = open_grid(spec, root, [entry.path for entry in entries], affine)
     except IntakeError as error:
@@ -174,7 +181,40 @@ def file_source(
     )
 
 
-def left_out(entry: Entry, root: Path, reason: str) -> Finding:
+def by_class(
+    spec: Mapping[str, Any], root: Path, entries: Iterable[AnyEntry]
+) -> tuple[tuple[str, ...], list[tuple[AnyEntry, str]], list[Finding]]:
+    """Return the classes, the entries that may belong to one with their diagnosis, and what was left out.
+
+    Parameters
+    ----------
+    spec : mapping
+        ``classes`` and ``diagnosis``.
+    root : Path
+        Data root.
+    entries : iterable
+        Anything with ``row`` and ``path``; a diagnosis that is missing or misspelled stays for the gate to refuse.
+
+    Raises
+    ------
+    ConfigError
+        If the mapping contradicts the classes.
+    """
+    classes = tuple(str(name) for name in spec.get("classes", CLASSES))
+    wanted = _wanted(spec, classes)
+    chosen: list[tuple[AnyEntry, str]] = []
+    findings: list[Finding] = []
+    for entry in entries:
+        value = text_of(entry.row.get("diagnosis"))
+        name = wanted.get(value)
+        if name is None and _is_other(value, wanted, bool(spec.get("diagnosis"))):
+            findings.append(left_out(entry, root, f"the diagnosis '{value}' is not part of this study"))
+            continue
+        chosen.append((entry, value if name is None else name))
+    return classes, chosen, findings
+
+
+def left_out(entry: Listed, root: Path, reason: str) -> Finding:
     """Return the finding that a study did not ask for a scan."""
     return Finding(str(entry.row["scan_id"]), shown(root, entry.path), "diagnosis", reason, "left_out")
 

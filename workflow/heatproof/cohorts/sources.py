@@ -18,10 +18,14 @@ from heatproof.errors import ConfigError
 SOURCES: dict[str, str] = {
     "phantom": "heatproof.cohorts.phantom",
     "anatomies": "heatproof.cohorts.anatomies",
+    "lesions": "heatproof.cohorts.lesions",
     "table": "heatproof.cohorts.table",
     "bids": "heatproof.cohorts.bids",
     "caps": "heatproof.cohorts.caps",
     "oasis": "heatproof.cohorts.oasis",
+    "images": "heatproof.cohorts.picture_table",
+    "cheng": "heatproof.cohorts.cheng",
+    "radiography": "heatproof.cohorts.radiography",
 }
 
 

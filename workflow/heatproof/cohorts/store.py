@@ -67,7 +67,9 @@ class Source:
     records : iterable of Record
         The scans; may be read more than once.
     classes : tuple of str
-        Diagnoses in the order of their target index: control first.
+        Diagnoses in the order of their target index: control first, where there is one.
+    has_controls : bool
+        Whether the first class is a control; without one every class is a disease.
     mask : ndarray of bool, shape (*space,)
         The brain (or the whole image). Never fitted to the scans.
     template : ndarray, shape (*space,), optional
@@ -85,6 +87,7 @@ class Source:
     grid: Grid
     records: Iterable[Record]
     classes: tuple[str, ...] = ("HC", "AD")
+    has_controls: bool = True
     mask: np.ndarray | None = None
     template: np.ndarray | None = None
     atlas: np.ndarray | None = None
@@ -130,6 +133,7 @@ class CohortWriter:
         if source.grid.affine is not None:
             attributes["affine"] = source.grid.affine
         attributes["classes"] = list(source.classes)
+        attributes["has_controls"] = source.has_controls
         attributes["label_names"] = json.dumps({str(k): v for k, v in source.label_names.items()})
         attributes["description"] = json.dumps(source.description, sort_keys=True, default=str)
 
@@ -213,6 +217,7 @@ class Cohort:
         self.channels = int(self._file["scans"].shape[1])
         self.classes: tuple[str, ...] = tuple(str(name) for name in attributes["classes"])
         self.patient_class = self.classes[-1]
+        self.has_controls = bool(attributes.get("has_controls", True))
         self.label_names = {int(k): str(v) for k, v in json.loads(attributes["label_names"]).items()}
         self.description: dict[str, Any] = json.loads(attributes["description"])
         self.mask: np.ndarray = self._file["mask"][:]

@@ -30,6 +30,45 @@ FIGURES: dict[str, Entry] = {
         "where its dot is a blue disc: its paired difference to the prior is clear of zero and survives "
         "Holm's correction.",
     ),
+    "information_curves": Entry(
+        "Information curves: AIC and SIC",
+        "The scan is revealed from a blurred version, the most relevant voxels first; a curve shows how "
+        "soon the network gives the scan its class again (AIC) or is as sure as of the whole scan (SIC), "
+        "mean over scans. Higher and further left is better; in the key, the area with its 95 % bootstrap "
+        "interval over people, which is shaded too. Black dashes: the truth used as a map, what a perfect "
+        "map would reach. Grey: controls. Fine dark lines: nulls, the methods' own maps turned, laid out "
+        "with random phases, or of another scan. A method that does not rise above its nulls shows how its "
+        "maps are shaped, not where the evidence is.",
+    ),
+    "faithfulness": Entry(
+        "Faithfulness against nulls",
+        "Each row is a method, each panel a metric that asks the network and needs no truth. Dots are means "
+        "over scans, bars 95 % bootstrap intervals over people. The tick is the mean of the method's own "
+        "nulls: the same values, laid out elsewhere; the dotted line is a random map. A blue disc is better "
+        "than its own nulls, clear of zero and after Holm's correction. Open squares are controls; the star "
+        "is the truth used as a map.",
+    ),
+    "metric_ranks": Entry(
+        "Which method does each metric prefer?",
+        "Rank of each method (1 = best) by each metric; methods are sorted by their mean rank against the "
+        "truth. On the left the metrics that know the truth, on the right those that ask the network. "
+        "Columns that look unlike the left ones prefer other methods than the truth does. Hatched: the "
+        "metric failed a test of its own, such as ranking the maps of a constant network.",
+    ),
+    "metric_agreement": Entry(
+        "Do the metrics agree?",
+        "Left: Kendall's τ between the orders into which two metrics put the methods; 1 is the same order, "
+        "0 none in common, −1 the reverse. Right: τ of each metric with the truth, with its 95 % bootstrap "
+        "interval over people; the tick leaves the controls out, because putting noise last is no agreement "
+        "about methods. Triangles: Krippendorff's α, whether the scans agree on the order at all. A metric "
+        "that is starred failed a test of its own.",
+    ),
+    "gallery": Entry(
+        "Heatmaps of single scans",
+        "Scans of each class with the map of each method, each map on a scale of its own, the truth "
+        "outlined in cyan. Relevance should lie inside the outline. Signed maps are red where they speak "
+        "for the class and blue where they speak against it. A few scans illustrate; they rank nothing.",
+    ),
     "mean_maps": Entry(
         "Mean heatmaps on the template",
         "Each row is the mean map of one method over the test scans, as absolute relevance scaled to its own "
@@ -86,8 +125,15 @@ FIGURES: dict[str, Entry] = {
     ),
     "performance": Entry(
         "What the networks can do",
-        "Balanced accuracy on test scans with its 95 % interval over people, ROC curve and calibration. A"
-        " heatmap of a network that is not clearly above chance explains nothing.",
+        "Balanced accuracy on test scans with its 95 % interval over people, ROC curve and calibration. "
+        "With more than two classes each is held against the rest, and calibration is that of the predicted "
+        "class. A heatmap of a network that is not clearly above chance explains nothing.",
+    ),
+    "confusion": Entry(
+        "Which class is taken for which?",
+        "Rows are true classes, columns predicted ones, over the test scans of all folds: share of the true "
+        "class, and below it the number of scans. Shares on the diagonal are recalls; their mean is the "
+        "balanced accuracy.",
     ),
     "nulls": Entry(
         "Observed overlap against surrogate maps",

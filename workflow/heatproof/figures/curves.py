@@ -23,6 +23,7 @@ from heatproof.figures.style import (
     grid_of,
     hide_unused,
     label,
+    legend_entries,
     method_styles,
     note,
     reference_line,
@@ -30,7 +31,6 @@ from heatproof.figures.style import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -65,7 +65,7 @@ def draw_dice_curves(curves: Curves, methods: Sequence[str], controls: Iterable[
             axes.set_xlim(0, 1)
             axes.set_ylim(bottom=0)
         panels[0].set_ylabel("Dice with the truth (0 to 1)")
-        _legend(figure, panels)
+        figure.legend(*legend_entries(panels), loc="outside right upper")
         note(
             figure,
             "group maps, unsmoothed; the dot marks the best threshold, which is chosen on the map that is judged.",
@@ -121,7 +121,7 @@ def draw_smoothing(
             axes.set_xlabel("smoothing (mm, full width at half maximum)")
             axes.set_ylabel(escape(label(name)) + (" (smaller is better)" if name in SMALLER_IS_BETTER else ""))
         hide_unused(panels, len(wanted))
-        _legend(figure, panels.ravel())
+        figure.legend(*legend_entries(panels.ravel()), loc="outside right upper")
         note(figure, f"{counts(ranking)}; shaded where given: 95 % interval (scans: bootstrap over people).")
     return figure
 
@@ -155,11 +155,3 @@ def _smoothing_line(axes: Axes, line: pd.DataFrame, style: Mapping[str, Any], me
 def _height(entries: Sequence[object], least: float) -> float:
     """Return a height in inches at which a legend of so many entries fits beside the panels."""
     return max(least, 0.8 + 0.19 * len(entries))
-
-
-def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    entries: dict[str, Artist] = {}
-    for axes in panels:
-        for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
-            entries.setdefault(text, handle)
-    figure.legend(list(entries.values()), list(entries), loc="outside right upper")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heatproof.figures.style import INK, absent, drawing, escape, label, note, shorten
+from heatproof.figures.style import INK, OUTLINE, absent, drawing, escape, label, note, shorten
 from heatproof.geometry import Grid
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def draw_mean_maps(
     background = mask.astype(np.float32) if template is None else template.astype(np.float32)
     if len(grid.shape) == 1:
         return _signals(maps, background, truth, grid, controls)
-    cuts, box = _cuts(grid, truth if truth is not None and truth.any() else mask), _box(grid, mask)
+    cuts, box = _cuts(grid, truth if truth is not None and truth.any() else mask), world_box(grid, mask)
     behind = _mosaic(background, grid, cuts, box)
     outline = None if truth is None else _mosaic(truth.astype(np.float32), grid, cuts, box)
     height, width = behind.pixels.shape
@@ -93,7 +93,7 @@ def draw_mean_maps(
             shown = np.ma.masked_less(np.abs(drawn.pixels), SHOWN_ABOVE)
             image = axes.imshow(shown, cmap="inferno", vmin=0, vmax=1, origin="lower", aspect="equal", alpha=0.9)
             if outline is not None:
-                axes.contour(outline.pixels, levels=[0.5], colors="#37e0ff", linewidths=0.8)
+                axes.contour(outline.pixels, levels=[0.5], colors=OUTLINE, linewidths=0.8)
             _furnish(axes, behind, cuts, name, titled=row == 0, grey=name in controls)
         figure.colorbar(
             image, ax=panels.tolist(), shrink=min(1.0, 3.0 / (row_height * len(maps))), pad=0.01, aspect=18,
@@ -111,12 +111,18 @@ class _Mosaic:
     sides: list[tuple[str, str]]
 
 
+def top_of(values: np.ndarray, percentile: float) -> float:
+    """Return the percentile of the finite |values|, 0 where there are none.
+
+    The percentile instead of the maximum: one bright voxel must not darken a whole map.
+    """
+    magnitude = np.abs(values[np.isfinite(values)])
+    return float(np.percentile(magnitude, percentile)) if magnitude.size else 0.0
+
+
 def _normalised(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return |values| inside the mask as shares of their 99.9th percentile, clipped at one."""
-    inside = np.abs(values[mask]) if mask.any() else np.abs(values)
-    finite = inside[np.isfinite(inside)]
-    # The percentile instead of the maximum: one bright voxel must not darken a whole row.
-    top = float(np.percentile(finite, 99.9)) if finite.size else 0.0
+    top = top_of(values[mask] if mask.any() else values, 99.9)
     scaled = np.abs(np.nan_to_num(values)) * mask
     return np.clip(scaled / top, 0, 1) if top > 0 else np.zeros_like(scaled)
 
@@ -132,7 +138,7 @@ def _cuts(grid: Grid, target: np.ndarray) -> list[Slice]:
     return cuts
 
 
-def _box(grid: Grid, mask: np.ndarray) -> np.ndarray:
+def world_box(grid: Grid, mask: np.ndarray) -> np.ndarray:
     """Return the corners of the brain in world coordinates, shape (2, 3), with a margin of two voxels."""
     if len(grid.shape) < 3 or grid.affine is None:
         return np.zeros((2, 3))
@@ -141,7 +147,7 @@ def _box(grid: Grid, mask: np.ndarray) -> np.ndarray:
     return np.stack([world.min(axis=0) - margin, world.max(axis=0) + margin])
 
 
-def _cut(values: np.ndarray, grid: Grid, cut: Slice, box: np.ndarray) -> np.ndarray:
+def cut_slice(values: np.ndarray, grid: Grid, cut: Slice, box: np.ndarray) -> np.ndarray:
     """Return one slice as (up, right): world axes, nearest voxel, neurological convention (left is left)."""
     step = min(grid.spacing)
     across, up = [axis for axis in range(3) if axis != cut.axis]
@@ -159,7 +165,7 @@ def _cut(values: np.ndarray, grid: Grid, cut: Slice, box: np.ndarray) -> np.ndar
 def _mosaic(values: np.ndarray, grid: Grid, cuts: Sequence[Slice], box: np.ndarray) -> _Mosaic:
     """Set the slices side by side on one canvas, so that a row costs one image however many slices it has."""
     # An image has its first axis downwards, as files of images do; the canvas has its origin below.
-    tiles = [_cut(values, grid, cut, box) for cut in cuts] or [np.asarray(values, dtype=np.float32)[::-1]]
+    tiles = [cut_slice(values, grid, cut, box) for cut in cuts] or [np.asarray(values, dtype=np.float32)[::-1]]
     height = max(tile.shape[0] for tile in tiles)
     starts, position = [], 0
     canvas = np.zeros((height, sum(tile.shape[1] for tile in tiles) + GAP * (len(tiles) - 1)), np.float32)

@@ -21,6 +21,7 @@ from heatproof.figures.style import (
     reference_line,
     shorten,
 )
+from heatproof.statistics.performance import probability_columns, reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 N_BINS = 5
 
 
-def draw_training(history: pd.DataFrame, models: Sequence[str]) -> Figure:
+def draw_training(history: pd.DataFrame, models: Sequence[str], n_classes: int = 2) -> Figure:
     """Draw loss and validation balanced accuracy by epoch, one row per model, one line per fold and seed.
 
     Parameters
@@ -38,6 +39,8 @@ def draw_training(history: pd.DataFrame, models: Sequence[str]) -> Figure:
         All ``history.tsv`` together, with columns model, fold, seed.
     models : sequence of str
         Rows, in order; a model without epochs (a linear one) has no row.
+    n_classes : int
+        Chance is one over it.
     """
     present = [name for name in models if len(history) and (history["model"] == name).any()]
     if not present:
@@ -57,7 +60,7 @@ def draw_training(history: pd.DataFrame, models: Sequence[str]) -> Figure:
             loss.set_ylabel("cross-entropy (nats)")
             accuracy.set_ylabel("balanced accuracy")
             accuracy.set_ylim(0, 1.03)
-            reference_line(accuracy, 0.5, "chance", vertical=False)
+            reference_line(accuracy, 1 / n_classes, "chance", vertical=False)
         for axes in panels[-1]:
             axes.set_xlabel("epoch")
         panels[0, 0].legend()
@@ -69,10 +72,13 @@ def draw_training(history: pd.DataFrame, models: Sequence[str]) -> Figure:
 def draw_performance(predictions: pd.DataFrame, performance: pd.DataFrame, models: Sequence[str]) -> Figure:
     """Draw balanced accuracy with its interval, ROC curves and calibration on the test scans of all folds.
 
+    With more than two classes the ROC curve of a model is the mean over classes, each against the rest (thin lines),
+    and calibration is that of the predicted class.
+
     Parameters
     ----------
     predictions : DataFrame
-        All ``predictions.tsv`` together: model, seed, part, target, and the probability of each class.
+        All ``predictions.tsv`` together: model, recipe, seed, part, target, and the probability of each class.
     performance : DataFrame
         ``performance.tsv``.
     models : sequence of str
@@ -85,53 +91,79 @@ def draw_performance(predictions: pd.DataFrame, performance: pd.DataFrame, model
     present = [name for name in models if (test["model"] == name).any()]
     if not present:
         return absent("No prediction on test scans was written.")
+    classes = max(2, int(test["target"].max()) + 1, len(probability_columns(test)))
     with drawing() as make:
         figure = make(figsize=(10.4, 3.3), layout="constrained")
         accuracy, roc, calibration = figure.subplots(1, 3)
-        _accuracy(accuracy, performance, present)
+        _accuracy(accuracy, performance, present, 1 / classes)
+        curves = reliability(test, N_BINS)
         for position, model in enumerate(present):
-            rows = test[test["model"] == model]
-            target = (rows["target"] == rows["target"].max()).to_numpy()
-            probability = rows[_patient_probability(rows)].to_numpy(float)
             colour = SERIES[position % len(SERIES)]
-            name = escape(shorten(label(model), 24))
-            roc.step(*_roc(target, probability), where="post", color=colour, label=name)
-            _calibration(calibration, target, probability, colour)
-        roc.plot([0, 1], [0, 1], color=CONTROL, linestyle=":", label="chance")
-        calibration.plot([0, 1], [0, 1], color=CONTROL, linestyle=":")
-        roc.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC, test scans of all folds", aspect="equal")
-        calibration.set(xlabel="predicted probability of disease", ylabel="observed share of patients",
-                        title="Calibration", aspect="equal", xlim=(0, 1), ylim=(0, 1))  # fmt: skip
-        roc.legend(loc="lower right", fontsize=7)
+            _roc_curves(roc, test[test["model"] == model], colour, escape(shorten(label(model), 24)))
+            _calibration(calibration, curves[curves["model"] == model], colour)
+        _frame(roc, calibration, classes)
         n = int(test.groupby(["model", "seed"]).size().max())
         people = test["participant_id"].nunique()
+        thin = f"; thin: each of {classes} classes against the rest, thick: their mean" if classes > 2 else ""
         note(
             figure,
-            f"n = {n} test scans of {people} people; bars: 95 % bootstrap interval over people; disc: scans in a bin.",
+            f"n = {n} test scans of {people} people; bars: 95 % bootstrap interval over people; "
+            f"disc: scans in a bin{thin}.",
         )
     return figure
 
 
-def _accuracy(axes: Axes, performance: pd.DataFrame, models: Sequence[str]) -> None:
+def _frame(roc: Axes, calibration: Axes, classes: int) -> None:
+    """Draw the lines of chance and of perfect calibration, and label the axes."""
+    roc.plot([0, 1], [0, 1], color=CONTROL, linestyle=":", label="chance")
+    calibration.plot([0, 1], [0, 1], color=CONTROL, linestyle=":", label="calibrated")
+    roc.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC, test scans of all folds", aspect="equal")
+    words = ("predicted probability of disease", "observed share of patients")
+    if classes > 2:
+        words = ("probability of the predicted class", "share of scans that are right")
+    calibration.set(xlabel=words[0], ylabel=words[1], title="Calibration", aspect="equal", xlim=(0, 1), ylim=(0, 1.02))
+    roc.legend(loc="lower right", fontsize=7)
+    calibration.legend(loc="lower right" if classes == 2 else "upper left", fontsize=7)
+
+
+def _accuracy(axes: Axes, performance: pd.DataFrame, models: Sequence[str], chance: float) -> None:
     rows = performance[(performance["metric"] == "balanced_accuracy") & (performance["fold"] == -1)]
     rows = rows[rows["part"] == "test"] if "part" in rows else rows
     order = list(models)[::-1]
     for position, model in enumerate(order):
         for line in rows[rows["model"] == model].itertuples():
-            colour = BLUE if line.low > 0.5 else VERMILION
+            colour = BLUE if line.low > chance else VERMILION
             axes.plot([line.low, line.high], [position, position], color=colour, linewidth=2)
             axes.plot(line.value, position, "o", color=colour)
-    reference_line(axes, 0.5, "chance")
+    reference_line(axes, chance, "chance")
     axes.set_yticks(range(len(order)), [escape(shorten(label(name), 22)) for name in order])
     axes.set_ylim(-0.6, len(order) - 0.4)
-    axes.set_xlim(0.2, 1.02)
+    axes.set_xlim(min(0.2, chance - 0.1), 1.02)
     axes.set(xlabel="balanced accuracy (test)", title="Balanced accuracy")
-    axes.legend(loc="upper left", fontsize=7)
+    axes.legend(loc="best", fontsize=7)
 
 
-def _patient_probability(rows: pd.DataFrame) -> str:
-    columns = [name for name in rows.columns if name.startswith("probability_") and rows[name].notna().any()]
-    return max(columns, key=lambda name: int(name.rsplit("_", 1)[1]))
+def _roc_curves(axes: Axes, rows: pd.DataFrame, colour: str, name: str) -> None:
+    """Draw the curve of the patients, or of each class against the rest and their mean."""
+    columns = probability_columns(rows)
+    if not columns:
+        return
+    probability, target = rows[columns].to_numpy(float), rows["target"].to_numpy(int)
+    if len(columns) <= 2:
+        axes.step(*_roc(target == target.max(), probability[:, -1]), where="post", color=colour, label=name)
+        return
+    # A class that no test scan has, or all have, has no curve.
+    drawn = [k for k in range(len(columns)) if 0 < (target == k).sum() < len(target)]
+    curves = [_roc(target == k, probability[:, k]) for k in drawn]
+    for curve in curves:
+        axes.step(*curve, where="post", color=colour, linewidth=0.6, alpha=0.45)
+    axes.step(*_mean_roc(curves), where="post", color=colour, label=name)
+
+
+def _mean_roc(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean sensitivity of step curves at every false-positive rate at which one of them changes."""
+    rates = np.unique(np.concatenate([false for false, _ in curves]))
+    return rates, np.mean([true[np.searchsorted(false, rates, side="right") - 1] for false, true in curves], axis=0)
 
 
 def _roc(target: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,11 +175,7 @@ def _roc(target: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.r_[0, alarms / max(1, (~target).sum())], np.r_[0, hits / max(1, target.sum())]
 
 
-def _calibration(axes: Axes, target: np.ndarray, probability: np.ndarray, colour: str) -> None:
-    bins = np.clip((probability * N_BINS).astype(int), 0, N_BINS - 1)
-    used = np.unique(bins)
-    mean = [probability[bins == b].mean() for b in used]
-    observed = [target[bins == b].mean() for b in used]
-    sizes = [6 + 60 * (bins == b).mean() for b in used]
-    axes.plot(mean, observed, color=colour, linewidth=1, alpha=0.7)
-    axes.scatter(mean, observed, s=sizes, color=colour, zorder=3)
+def _calibration(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
+    share = curve["n_scans"] / max(1, curve["n_scans"].sum())
+    axes.plot(curve["mean_probability"], curve["observed_share"], color=colour, linewidth=1, alpha=0.7)
+    axes.scatter(curve["mean_probability"], curve["observed_share"], s=6 + 60 * share, color=colour, zorder=3)

@@ -7,12 +7,21 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from heatproof.configuration import INDIVIDUAL_TRUTHS
+from heatproof.statistics.conditions import reference
+
 # Size-matched Dice comes first because it has no threshold to choose on the map that is judged.
 METRIC_ORDER = (
     "dice_at_size", "average_precision", "auroc", "mass_accuracy", "rank_accuracy", "spearman", "max_dice",
-    "pointing_game", "earth_movers_distance",
+    "pointing_game", "earth_movers_distance", "iou_at_size", "max_iou",
 )  # fmt: skip
-SMALLER_IS_BETTER = frozenset({"earth_movers_distance", "outside_brain", "edge_share", "brier", "calibration_error"})
+SMALLER_IS_BETTER = frozenset(
+    {
+        "earth_movers_distance", "outside_brain", "edge_share", "brier", "calibration_error",
+        "deletion", "road_morf", "infidelity", "max_sensitivity", "f_fidelity_minus",
+        "cascading_mprt", "smooth_mprt", "data_randomisation",
+    }
+)  # fmt: skip
 RECTIFY_ORDER = ("abs_after", "abs_before", "signed")
 LEVEL_ORDER = ("scan", "fold", "group")
 
@@ -42,7 +51,7 @@ class View:
     @property
     def individual(self) -> bool:
         """Whether each scan is held against a truth of its own."""
-        return self.level == "scan" and self.truth == "injected"
+        return self.level == "scan" and self.truth in INDIVIDUAL_TRUTHS
 
     def rows(self, ranking: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of this view."""
@@ -56,7 +65,7 @@ class View:
 
 
 # What was measured in people comes before what a textbook would name: areas are close to the prior's own.
-TRUTH_ORDER = ("injected", "meta_analysis", "literature")
+TRUTH_ORDER = (*INDIVIDUAL_TRUTHS, "meta_analysis", "literature")
 
 
 def first_present(wanted: Sequence[str], present: Sequence[str]) -> str:
@@ -101,6 +110,40 @@ def models_of(frame: pd.DataFrame, order: Sequence[str] = (), recipe: str = "cor
     return [name for name in order if name in present] + sorted(name for name in present if name not in order)
 
 
+def one_model(frame: pd.DataFrame, order: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the rows of the first model, of the corrected recipe if it has them: networks cannot be mixed."""
+    if frame.empty:
+        return frame
+    rows = frame[frame["model"] == models_of(frame, order)[0]]
+    return rows[rows["recipe"] == first_present(("corrected",), rows["recipe"].unique().tolist())]
+
+
+def settings_of(frame: pd.DataFrame, metric: str, most: int = 1) -> list[str]:
+    """Return the first settings of a metric, in the order of the table."""
+    rows = frame[frame["metric"] == metric] if len(frame) else frame
+    return [str(name) for name in rows["setting"].drop_duplicates()][:most] if len(rows) else []
+
+
+def of_condition(frame: pd.DataFrame, metric: str, setting: str) -> pd.DataFrame:
+    """Return the rows of a metric under one setting."""
+    return frame[(frame["metric"] == metric) & (frame["setting"] == setting)] if len(frame) else frame
+
+
+def same_model(frame: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of another table about the model and recipe of `rows`, which holds one."""
+    if frame.empty:
+        return frame
+    return frame[(frame["model"] == rows["model"].iloc[0]) & (frame["recipe"] == rows["recipe"].iloc[0])]
+
+
+def failed_conditions(sanity: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return (metric, setting) of every metric that failed a check of ``sanity.tsv``."""
+    if sanity.empty:
+        return set()
+    rows = sanity[sanity["passed"].astype(str).str.lower().isin(("false", "0", "no"))]
+    return set(zip(rows["metric"].astype(str), rows["setting"].fillna("").astype(str), strict=True))
+
+
 def representatives(pairs: pd.DataFrame, models: Sequence[str]) -> list[tuple[str, str]]:
     """Return (model, method) pairs that show every method once, from the first model that has it."""
     chosen: dict[str, str] = {}
@@ -117,6 +160,11 @@ def method_order(ranking: pd.DataFrame, view: View) -> list[str]:
     ascending = view.metric in SMALLER_IS_BETTER
     best = means.sort_values(ascending=ascending, kind="stable").index.tolist()
     return best + sorted(set(ranking["method"]) - set(best))
+
+
+def prior_of(ranking: pd.DataFrame) -> str:
+    """Return the prior that the methods of a study are compared with."""
+    return reference(ranking.loc[ranking["mean"].notna(), "method"])
 
 
 def controls_of(ranking: pd.DataFrame) -> set[str]:

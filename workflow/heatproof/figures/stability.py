@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from heatproof.figures.style import BLUE, CONTROL, absent, drawing, escape, label, note, shorten
+from heatproof.figures.style import BLUE, CONTROL, absent, drawing, escape, grey_controls, label, note, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def draw_rank_stability(stability: pd.DataFrame, controls: Iterable[str]) -> Fig
         left, right = figure.subplots(1, 2, width_ratios=[3.4, 1])
         image = left.imshow(table, aspect="auto", cmap="cividis_r", vmin=1, vmax=max(2, len(table)))
         left.set_yticks(range(len(table)), [escape(shorten(label(name), 26)) for name in table.index])
-        _grey_controls(left, table.index.tolist(), set(controls))
+        grey_controls(left, table.index.tolist(), controls)
         _blocks(left, table.columns, varying[:3])
         _spread(right, table, set(controls))
         right.set_ylim(left.get_ylim())
@@ -54,11 +54,6 @@ def draw_rank_stability(stability: pd.DataFrame, controls: Iterable[str]) -> Fig
             "middle half and range of the ranks.",
         )
     return figure
-
-
-def _grey_controls(axes: Axes, methods: Sequence[str], controls: set[str]) -> None:
-    for tick, method in zip(axes.get_yticklabels(), methods, strict=True):
-        tick.set_color("#8a929c" if method in controls else "#1d2733")
 
 
 def _blocks(axes: Axes, columns: pd.Index, factors: Sequence[str]) -> None:

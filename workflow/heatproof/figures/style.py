@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heatproof.files import atomic
+from heatproof.statistics.conditions import reference
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito (2008): distinct under every common colour-vision deficiency, and in grey by lightness.
 BLUE, VERMILION, GREEN, SKY, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#E69F00", "#CC79A7"
 INK, CONTROL, FAINT = "#1d2733", "#8a929c", "#d9dde2"
+# The outline of a truth on a map.
+OUTLINE = "#37e0ff"
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#5b3a8c", "#7a6a00")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 VERDICT_COLOURS = {"yes": BLUE, "no": VERMILION, "undecided": INK}
@@ -60,7 +64,7 @@ ACRONYMS = {
     "gradcam": "Grad-CAM", "hirescam": "HiResCAM", "idgi": "IDGI", "ig": "IG", "layercam": "LayerCAM", "lrp": "LRP",
     "rise": "RISE", "scorecam": "ScoreCAM", "smoothgrad": "SmoothGrad", "svm": "SVM", "vargrad": "VarGrad",
     "xgradcam": "XGradCAM", "xrai": "XRAI", "zplus": "z⁺", "ale": "ALE", "mri": "MRI", "emd": "EMD",
-    "resnet": "ResNet", "ecg": "ECG",
+    "resnet": "ResNet", "ecg": "ECG", "aic": "AIC", "sic": "SIC", "road": "ROAD", "mprt": "MPRT", "iou": "IoU",
     "densenet": "DenseNet", "boehle": "Böhle", "wang": "Wang", "auc": "AUC", "ad": "AD", "hc": "HC", "vbm": "VBM",
 }  # fmt: skip
 WHOLE = {
@@ -77,6 +81,15 @@ WHOLE = {
     "svm_weights": "SVM weights",
     "gradcam_plus_plus": "Grad-CAM++",
     "svm_pattern": "SVM pattern (Haufe)",
+    "exact_truth": "The truth as a map",
+    "iou_at_size": "IoU, size-matched",
+    "max_iou": "Best IoU over thresholds",
+    "road_morf": "ROAD, most relevant first",
+    "road_lerf": "ROAD, least relevant first",
+    "f_fidelity_plus": "F-Fidelity⁺",
+    "f_fidelity_minus": "F-Fidelity⁻",
+    "f_fidelity": "F-Fidelity",
+    "max_sensitivity": "Max-sensitivity",
 }
 
 
@@ -91,6 +104,11 @@ def label(name: object) -> str:
     if words[0].islower():
         words[0] = words[0].capitalize()
     return " ".join(words)
+
+
+def condition_label(metric: str, setting: str) -> str:
+    """Return a reader's name of a metric under one setting: ``SIC, nd push-pull information``."""
+    return ", ".join(part for part in (label(metric), str(setting).replace("_", "-")) if part)
 
 
 def escape(text: str) -> str:
@@ -164,8 +182,9 @@ def method_styles(methods: Sequence[str], controls: Iterable[str]) -> dict[str, 
     for position, name in enumerate(sorted(grey & set(methods))):
         dash = DASHES[1:][position % (len(DASHES) - 1)]
         styles[name] = {"color": CONTROL, "linestyle": dash, "linewidth": 1.1, "zorder": 2}
-    if "anatomical_prior" in styles:
-        styles["anatomical_prior"].update(color=INK, linestyle=(0, (4, 2)), linewidth=1.4)
+    prior = reference(styles)
+    if prior in styles:
+        styles[prior].update(color=INK, linestyle=(0, (4, 2)), linewidth=1.4)
     return styles
 
 
@@ -188,6 +207,23 @@ def counts(frame: pd.DataFrame) -> str:
         if column in frame and frame[column].notna().any():
             parts.append(f"{int(frame[column].max())} {noun}")
     return f"n = {' of '.join(parts)}" if parts else ""
+
+
+def grey_controls(axes: Axes, methods: Sequence[str], controls: Iterable[str]) -> None:
+    """Write the controls among the names of the rows in grey."""
+    grey = set(controls)
+    for tick, method in zip(axes.get_yticklabels(), methods, strict=True):
+        tick.set_color(CONTROL if method in grey else INK)
+
+
+def legend_entries(panels: Iterable[Axes], order: Sequence[str] = ()) -> tuple[list[Artist], list[str]]:
+    """Return handles and names of all panels for one legend, each name once, those of `order` first."""
+    entries: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(text, handle)
+    names = [name for name in order if name in entries] + [name for name in entries if name not in order]
+    return [entries[name] for name in names], names
 
 
 def note(figure: Figure, text: str) -> None:

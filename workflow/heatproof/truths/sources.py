@@ -13,6 +13,7 @@ from heatproof.truths.store import Context, Truth
 # takes seconds to import, and only the job that runs a meta-analysis needs it.
 TRUTHS: dict[str, str] = {
     "injected": "heatproof.truths.exact",
+    "lesions": "heatproof.truths.lesions",
     "meta_analysis": "heatproof.truths.meta_analysis",
     "literature": "heatproof.truths.literature",
     "atlas": "heatproof.truths.atlases",

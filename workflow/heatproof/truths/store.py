@@ -51,7 +51,7 @@ class Context:
     resolve : callable
         (path from the configuration, field) to a readable Path inside the data root.
     patient_truths : callable
-        Yields the exact effect in each patient's scan, shape (*space,); nothing where none is known.
+        Yields the exact effect or the lesion in each patient's scan, shape (*space,); nothing where none is known.
     atlas : ndarray of int, shape (*space,), optional
         The cohort's own common areas.
     label_names : mapping of int to str
@@ -85,7 +85,7 @@ class Truth:
     mask : ndarray of bool, shape (*space,)
         Where the signal is.
     source : str
-        ``injected``, ``meta_analysis``, ``literature``, ``atlas`` or ``mask``.
+        ``injected``, ``lesions``, ``meta_analysis``, ``literature``, ``atlas`` or ``mask``.
     description : str
         One or more sentences for the methods text.
     studies : DataFrame, optional
@@ -161,7 +161,7 @@ def write_truth(truth: Truth, grid: Grid, path: str | Path, nifti: str | Path | 
         HDF5: datasets ``map`` (float32) and ``mask`` (bool), attributes ``source``, ``description``,
         ``facts`` (JSON), ``context_hash`` and, for volumes, ``affine``.
     nifti : str or Path, optional
-        The map as ``.nii.gz`` (volumes only).
+        The map as ``.nii.gz``; an empty file where the grid is no volume, so that whoever waits for it goes on.
     context : str
         Result of `context_hash`.
     """
@@ -174,10 +174,11 @@ def write_truth(truth: Truth, grid: Grid, path: str | Path, nifti: str | Path | 
         file.attrs["context_hash"] = context
         if grid.affine is not None:
             file.attrs["affine"] = grid.affine
-    if nifti is not None:
-        if grid.affine is None:
-            raise TruthError("only a volume can be written as NIfTI.", file=nifti, remedy="leave the NIfTI out.")
+    if nifti is not None and grid.affine is not None:
         write_nifti(truth.values, grid.affine, nifti)
+    elif nifti is not None:
+        with atomic(nifti) as temporary:
+            temporary.touch()
 
 
 def read_truth(path: str | Path) -> Truth:

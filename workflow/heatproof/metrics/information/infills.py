@@ -39,7 +39,7 @@ def push_pull(image: np.ndarray, known: np.ndarray) -> np.ndarray:
         Known voxels are those of the image, bit by bit; integers are rounded.
     """
     working = torch.float64 if image.dtype == np.float64 else torch.float32
-    source = torch.from_numpy(np.ascontiguousarray(image)).to(working)
+    source = torch.from_numpy(np.array(image, order="C")).to(working)
     step = max(1, PIECE // image.size)
     filled = np.empty((len(known), *image.shape), image.dtype)
     for first in range(0, len(known), step):
