@@ -239,3 +239,25 @@ def test_numbers_depend_on_the_seed_and_not_on_the_order_of_the_rows():
     pd.testing.assert_frame_equal(statistics.faithfulness(shuffled, **FEW), statistics.faithfulness(probes, **FEW))
     other = statistics.faithfulness(probes, **{**FEW, "seed": 2})
     assert (other["low"] != statistics.faithfulness(probes, **FEW)["low"]).any()
+
+
+def test_the_median_curve_is_degenerate_where_half_the_scans_are_never_right_and_the_mean_is_not():
+    from heatproof.statistics import median_curves
+
+    x = np.linspace(0, 1, 5)
+    rows = []
+    for scan, steps in enumerate(([0, 0, 1, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1])):
+        for null in ("", "turned"):
+            rows.append(
+                pd.DataFrame(
+                    {"model": "net", "recipe": "corrected", "fold": 0, "seed": 1, "method": "saliency", "null": null,
+                     "scan_id": f"s{scan}", "metric": "aic", "setting": "pair webp", "x": x,
+                     "y": np.ones(5) if null else np.array(steps, float)}
+                )
+            )  # fmt: skip
+    table = median_curves(pd.concat(rows, ignore_index=True))
+    (row,) = table.itertuples()
+    assert (row.n_scans, row.median_curve_area) == (3, 0.0)
+    # One scan in three is right from x = .5 on.
+    assert row.mean_curve_area == pytest.approx(0.5 / 3)
+    assert list(median_curves(pd.DataFrame()).columns) == list(table.columns)

@@ -350,11 +350,13 @@ def test_what_makes_no_sense_is_refused(change, error, field):
 
 def test_settings_have_names_and_refuse_what_they_cannot():
     for name in ("nd push_pull information", "nd linear fraction", "nd overlay fraction", "pair webp", "pair mean"):
-        assert Setting.of(name).name == name
+        assert Setting.of(name).name == name and Setting.of(name).checks
+    assert Setting.of("pair mean unchecked").name == "pair mean unchecked"
+    assert not Setting.of("pair mean unchecked").checks
     assert Setting("pair").infill == "linear" and Setting().infill == "push_pull"
     for wrong in ({"mode": "2d"}, {"infill": "zero"}, {"axis": "time"}, {"mode": "pair", "infill": "push_pull"}):
         with pytest.raises(ConfigError):
             Setting(**wrong)
-    for name in ("nd push_pull", "pair", "other webp", "nd nothing fraction"):
+    for name in ("nd push_pull", "pair", "other webp", "nd nothing fraction", "pair webp all"):
         with pytest.raises(ConfigError):
             Setting.of(name)

@@ -459,6 +459,7 @@ def write_tables(study: Study) -> dict[str, Path]:
         areas=folder / "areas.parquet",
         nulls=folder / "nulls.parquet",
         probes=folder / "probes.parquet",
+        curves=folder / "curves.parquet",
         spreads=folder / "spreads.parquet",
         exclusions=folder / "exclusions.parquet",
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),

@@ -11,6 +11,7 @@ rule tabulate:
         areas=rules.collect.output.areas,
         nulls=rules.collect.output.nulls,
         probes=rules.collect.output.probes,
+        curves=rules.collect.output.curves,
         spreads=rules.collect.output.spreads,
         exclusions=rules.collect.output.exclusions,
         intake=rules.prepare.output.intake,

@@ -7,7 +7,7 @@ TABLES = (
     "ranking", "comparisons", "rank_stability", "rank_summary", "concordance", "performance", "area_relevance", "gain",
     "volume_relevance", "nulls", "recipes",
     "residuals", "location", "exclusions",
-    "claims", "faithfulness", "metric_agreement", "metric_reliability", "sanity", "unanswered",
+    "claims", "faithfulness", "metric_agreement", "metric_reliability", "sanity", "median_curves", "unanswered",
 )  # fmt: skip
 
 # How the captions call what methods are compared with.
@@ -100,6 +100,11 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Do the metrics pass their own test?",
         "A constant network must not tell maps apart, the exact truth must beat random noise, and random noise must "
         "not beat the methods. A metric that fails cannot rank methods.",
+    ),
+    "median_curves": (
+        "Information curves summed up as published",
+        "Area under the median over scans of each method's curve, as the paper took it, beside the area under the mean "
+        "curve. The median of curves that are 0 or 1 is degenerate.",
     ),
     "unanswered": (
         "Scans without an answer",

@@ -32,7 +32,7 @@ class Evidence:
     Attributes
     ----------
     tables : mapping of str to DataFrame
-        ``faithfulness``, ``ranking``, ``metric_agreement`` and ``sanity``.
+        ``faithfulness``, ``ranking``, ``metric_agreement``, ``median_curves`` and ``sanity``.
     methods : mapping of str to str
         Id of each configured method to its registered name.
     recipe : str
@@ -135,6 +135,8 @@ def _retains_best(evidence: Evidence) -> Judgement:
         f"{row['name']} AIC {_interval(row)}, rank {order[place]:.0f} of {len(trained)}"
         for place, row in leaders.iterrows()
     )
+    if evidence.recipe == "as_published":
+        effect = f"{effect}; {_median_areas(evidence, leaders)}"
     beaten = [(trained["low"] > row["high"]).sum() >= 2 for _, row in leaders.iterrows()]
     if any(beaten) or (leaders["difference_high"] < 0).any():
         return CONTRADICTED, effect
@@ -147,6 +149,18 @@ def _retains_best(evidence: Evidence) -> Judgement:
     if first and (leaders["difference_low"] > 0).all() and set(leaders["name"]) <= set(upper):
         return SUPPORTED, effect
     return UNDECIDED, effect
+
+
+def _median_areas(evidence: Evidence, rows: pd.DataFrame) -> str:
+    """Return the areas under the median curves of some methods, which is what the paper reports."""
+    curves = evidence.tables["median_curves"]
+    same = (curves["recipe"] == evidence.recipe) & (curves["metric"] == "aic")
+    same &= curves["setting"] == str(rows["setting"].iloc[0])
+    areas = curves[same].groupby("method")["median_curve_area"].mean()
+    named = [f"{row['name']} {areas[row['method']]:.3f}" for _, row in rows.iterrows() if row["method"] in areas]
+    others = areas.drop(list(rows["method"]), errors="ignore")
+    highest = f"; highest other {others.idxmax()} {others.max():.3f}" if len(others) else ""
+    return f"area under the median curve: {', '.join(named) or 'none'}{highest}"
 
 
 def _sound(evidence: Evidence, metric: str, setting: str) -> bool:

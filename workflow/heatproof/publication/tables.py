@@ -33,9 +33,9 @@ class Collected:
         The models of the configuration: name to ``recipe``, ``network`` and the like.
     methods : mapping
         The methods of the configuration: id to ``method`` and its parameters.
-    probes, spreads, unanswered : DataFrame
-        What the networks were asked with the maps in hand, how far apart constant networks put the maps, and the
-        scans without an answer; empty where nothing was asked.
+    probes, curves, spreads, unanswered : DataFrame
+        What the networks were asked with the maps in hand, the information curves, how far apart constant networks put
+        the maps, and the scans without an answer; empty where nothing was asked.
     """
 
     scores: pd.DataFrame
@@ -47,6 +47,7 @@ class Collected:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     probes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     spreads: pd.DataFrame = field(default_factory=pd.DataFrame)
     unanswered: pd.DataFrame = field(default_factory=pd.DataFrame)
 
@@ -116,6 +117,7 @@ def probe_tables(collected: Collected, scored: pd.DataFrame, resampling: Mapping
         "metric_agreement": statistics.metric_agreement(collected.probes, scored, **bootstrap),
         "metric_reliability": statistics.metric_reliability(collected.probes, scored, **bootstrap),
         "sanity": statistics.sanity(collected.probes, collected.spreads, **bootstrap),
+        "median_curves": statistics.median_curves(collected.curves),
         "unanswered": unanswered(collected.unanswered),
     }
 

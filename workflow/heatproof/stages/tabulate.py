@@ -19,6 +19,7 @@ def tabulate(
     areas: Path,
     nulls: Path,
     probes: Path,
+    curves: Path,
     spreads: Path,
     exclusions: Path,
     predictions: Iterable[Path],
@@ -39,7 +40,7 @@ def tabulate(
         The models of the configuration: name to ``recipe``, ``network`` and the like.
     methods : mapping
         The methods of the configuration.
-    scores, areas, nulls, probes, spreads, exclusions : Path
+    scores, areas, nulls, probes, curves, spreads, exclusions : Path
         Long tables of the study (Parquet).
     predictions : iterable of Path
         ``predictions.tsv`` of every run.
@@ -68,6 +69,7 @@ def tabulate(
         models=models,
         methods=methods,
         probes=pd.read_parquet(probes),
+        curves=pd.read_parquet(curves),
         spreads=pd.read_parquet(spreads),
         unanswered=pd.read_parquet(exclusions),
     )

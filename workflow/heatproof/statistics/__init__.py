@@ -8,6 +8,7 @@ from heatproof.statistics.anatomy import area_relevance, gain, volume_relevance
 from heatproof.statistics.comparisons import comparisons
 from heatproof.statistics.faithfulness import faithfulness
 from heatproof.statistics.location import location
+from heatproof.statistics.median_curves import median_curves
 from heatproof.statistics.meta_evaluation import metric_agreement, metric_reliability
 from heatproof.statistics.performance import performance, reliability
 from heatproof.statistics.ranking import ranking
@@ -21,6 +22,7 @@ __all__ = [
     "faithfulness",
     "gain",
     "location",
+    "median_curves",
     "metric_agreement",
     "metric_reliability",
     "performance",

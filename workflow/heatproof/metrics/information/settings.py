@@ -14,6 +14,8 @@ THRESHOLDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.10, 0.13, 0.21, 0.34,
 INFILLS = ("push_pull", "linear", "overlay")
 AXES = ("information", "fraction")
 ENTROPIES = ("webp", "shannon", "mean")
+# Ends the name of a pair setting that leaves no image out, as the paper's code did.
+UNCHECKED = "unchecked"
 # Points of a curve: a thousand equal steps and the end (the default of saliency.metrics.pic).
 N_POINTS = 1001
 
@@ -56,28 +58,30 @@ class Setting:
 
     @classmethod
     def of(cls, name: str) -> Setting:
-        """Return the setting of a name such as ``nd push_pull information`` or ``pair webp``.
+        """Return the setting of a name: ``nd push_pull information``, ``pair webp`` or ``pair mean unchecked``.
 
         Raises
         ------
         ConfigError
-            The name is of neither form.
+            The name is of no such form.
         """
         mode, *rest = name.split()
         if mode == "nd" and len(rest) == 2:
             return cls("nd", infill=rest[0], axis=rest[1])
-        if mode == "pair" and len(rest) == 1:
-            return cls("pair", entropy=rest[0])
+        if mode == "pair" and rest[1:] in ([], [UNCHECKED]) and rest:
+            return cls("pair", entropy=rest[0], checks=rest[1:] == [])
         raise ConfigError(
             f"'{name}' is not a setting of information curves.",
             field="settings",
-            remedy="write 'nd <infill> <axis>' or 'pair <entropy>'.",
+            remedy=f"write 'nd <infill> <axis>', 'pair <entropy>' or 'pair <entropy> {UNCHECKED}'.",
         )
 
     @property
     def name(self) -> str:
         """The name that `of` reads."""
-        return f"pair {self.entropy}" if self.mode == "pair" else f"nd {self.infill} {self.axis}"
+        if self.mode == "nd":
+            return f"nd {self.infill} {self.axis}"
+        return f"pair {self.entropy}" if self.checks else f"pair {self.entropy} {UNCHECKED}"
 
     @property
     def images(self) -> tuple[str, str | None]:
