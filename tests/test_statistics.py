@@ -530,6 +530,28 @@ def test_reliability_of_a_calibrated_model_lies_on_the_diagonal():
     assert np.abs(curve["mean_probability"] - curve["observed_share"]).max() < 0.05
 
 
+def test_reliability_of_three_classes_is_that_of_the_predicted_class():
+    rng = np.random.default_rng(8)
+    frame = predictions(300)
+    probability = rng.dirichlet((1, 1, 1), 300)
+    frame[["probability_0", "probability_1", "probability_2"]] = probability
+    frame["target"] = rng.integers(0, 3, 300)
+    curve = statistics.reliability(frame, 4).set_index("bin")
+    for number in range(4):
+        inside = [i for i in range(300) if number / 4 <= max(probability[i]) < (number + 1) / 4]
+        assert (number in curve.index) == bool(inside)
+        if inside:
+            right = sum(probability[i].argmax() == frame["target"][i] for i in inside) / len(inside)
+            mean = sum(max(probability[i]) for i in inside) / len(inside)
+            assert curve.loc[number, "observed_share"] == pytest.approx(right)
+            assert curve.loc[number, "mean_probability"] == pytest.approx(mean)
+    table = statistics.reliability(frame)
+    error = (table["n_scans"] / 300 * (table["observed_share"] - table["mean_probability"]).abs()).sum()
+    scores = scores_of(frame["target"].to_numpy(), probability.argmax(axis=1), probability, np.ones((1, 300)))
+    assert error == pytest.approx(scores["calibration_error"][0])
+    assert statistics.reliability(frame.drop(columns=["probability_0", "probability_1", "probability_2"])).empty
+
+
 # Areas
 
 
@@ -691,6 +713,35 @@ def test_volume_follows_relevance_as_pearson_says():
     assert statistics.volume_relevance(shuffled, volumes, **FEW).iloc[0]["p_value"] > 0.01
     flat = statistics.volume_relevance(areas.assign(sum=1.0), volumes, **FEW).iloc[0]
     assert math.isnan(flat["r"])
+
+
+def test_the_reference_is_the_first_prior_that_has_scores():
+    people = [f"p{i}" for i in range(10)]
+    values = {"centre_prior": np.full(10, 0.3), "lrp": np.full(10, 0.5)}
+    alone = statistics.ranking(scan_scores(values, people), **FEW).set_index("method")
+    assert alone["prior_mean"].tolist() == pytest.approx([0.3, 0.3])
+    assert alone.loc["lrp", "difference_to_prior"] == pytest.approx(0.2)
+    assert alone.loc["centre_prior", "is_control"]
+    both = values | {"anatomical_prior": np.full(10, 0.4)}
+    table = statistics.ranking(scan_scores(both, people), **FEW).set_index("method")
+    assert table.loc["lrp", "difference_to_prior"] == pytest.approx(0.1)
+    # A prior that failed everywhere is no reference.
+    broken = values | {"anatomical_prior": np.full(10, np.nan)}
+    table = statistics.ranking(scan_scores(broken, people), **FEW).set_index("method")
+    assert table.loc["lrp", "difference_to_prior"] == pytest.approx(0.2)
+
+
+def test_without_controls_class_zero_is_recognised_too_and_there_is_no_gain():
+    areas = pd.DataFrame(
+        {"model": "net", "recipe": "corrected", "method": "lrp", "scan_id": list("abc"), "participant_id": list("abc"),
+         "target": [0, 1, 0], "predicted": [0, 1, 1], "area": 1, "name": "Lesion", "volume_mm3": 8.0,
+         "sum": [1.0, 3.0, 90.0], "density": [0.1, 0.3, 9.0]}
+    )  # fmt: skip
+    without = statistics.area_relevance(areas, has_controls=False).iloc[0]
+    assert (without["sum"], without["n_people"], without["population"]) == (2.0, 2, "true_positives")
+    assert statistics.area_relevance(areas).iloc[0]["sum"] == 3.0
+    assert statistics.gain(areas, has_controls=False, seed=1).empty
+    assert len(statistics.gain(areas, seed=1)) == 1
 
 
 def test_controls_are_those_of_the_attribution_registry():

@@ -48,3 +48,14 @@ def test_unknown_choices_are_refused_with_what_is_allowed():
         GroupMeans(["everyone"]).add(MAPS[0], 0, 0)
     with pytest.raises(ConfigError, match="abs_after"):
         rectified(MAPS[0], MAPS[0], "squared")
+
+
+def test_without_controls_everybody_is_a_patient():
+    means = GroupMeans(WHO, has_controls=False)
+    for heatmap, target, predicted in zip(MAPS, TARGET, PREDICTED, strict=True):
+        means.add(heatmap, target, predicted)
+    right = [i for i in range(6) if TARGET[i] == PREDICTED[i]]
+    assert right == [0, 1, 4]
+    for population, chosen in {"all": range(6), "patients": range(6), "true_positives": right}.items():
+        np.testing.assert_allclose(means.groups[population].signed, MAPS[list(chosen)].mean(axis=0))
+    assert means.groups["controls"].n == 0

@@ -465,6 +465,7 @@ def write_tables(study: Study) -> dict[str, Path]:
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
         intake=folder / "intake.tsv",
         volumes=folder / "volumes.tsv",
+        cohort=folder / "cohort.h5",
         seed=1,
         n_bootstrap=200,
         n_permutations=499,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError
 from heatproof.files import read_table, sha256_of_array, write_table
 from heatproof.models import NetworkSpec, save_weights
-from heatproof.stages.attribute import AttributionJob, attribute, background_scans
+from heatproof.stages.attribute import AttributionJob, attribute, background_scans, chosen_scans
 from heatproof.training import ScanLoader
 from training.training_cohort import write_cohort
 
@@ -111,6 +112,43 @@ def test_the_explained_class_is_that_of_patients_the_label_or_the_prediction(run
     assert same[~is_control].all() and not same[is_control].any()
     with pytest.raises(ConfigError, match="patient, predicted or label"):
         run.maps(entry={"method": "saliency", "target": "both"})
+
+
+class Labels:
+    """A cohort that knows nothing but the class of each scan."""
+
+    def __init__(self, targets: list[int], n_classes: int, has_controls: bool) -> None:
+        self.ids = [f"s{number}" for number in range(len(targets))]
+        self.participants = pd.DataFrame({"target": targets}, index=self.ids)
+        self.classes, self.has_controls = tuple("abcd"[:n_classes]), has_controls
+
+
+@pytest.mark.parametrize(
+    ("targets", "n_classes", "has_controls", "most", "expected"),
+    [
+        ([0, 1, 2] * 10, 3, False, 9, [3, 3, 3]),
+        ([0, 1, 2] * 10, 3, True, 10, [4, 3, 3]),
+        ([0] * 20 + [1] * 20 + [2], 3, False, 9, [4, 4, 1]),
+        ([0] * 20 + [1] * 3, 2, False, 10, [7, 3]),
+        ([0] * 20 + [1] * 20, 2, False, 5, [3, 2]),
+    ],
+)
+def test_every_class_gets_its_share_of_the_explained_scans(targets, n_classes, has_controls, most, expected):
+    cohort = Labels(targets, n_classes, has_controls)
+    chosen = chosen_scans(replace(JOB, max_scans=most), cohort.ids, cohort)
+    counts = cohort.participants.loc[chosen, "target"].value_counts()
+    assert [int(counts.get(label, 0)) for label in range(n_classes)] == expected
+    assert chosen == sorted(chosen, key=cohort.ids.index)
+    assert chosen == chosen_scans(replace(JOB, max_scans=most, method="other", seed=9), cohort.ids, cohort)
+
+
+def test_the_mean_of_the_controls_is_refused_where_there_are_none(tmp_path: Path):
+    run = Run.write(tmp_path)
+    with h5py.File(tmp_path / "cohort.h5", "r+") as file:
+        file.attrs["has_controls"] = False
+    with pytest.raises(ConfigError, match="every class of the cohort is a disease"):
+        run.maps(entry={**IG, "baseline": "control_mean"})
+    assert len(run.maps(entry={**IG, "baseline": "zero"})["maps"])
 
 
 MEAN = {**IG, "baseline": "control_mean"}

@@ -291,3 +291,33 @@ def test_a_scan_without_a_prediction_is_named(image: Study):
     write_table(pd.DataFrame({"scan_id": image.ids[:-1], "predicted": 1}), image.folder / "predictions.tsv")
     with pytest.raises(HeatproofError, match=r"predictions\.tsv: s5"):
         image.score()
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 3])
+def test_without_controls_every_scan_with_a_lesion_is_scored_against_it_and_all_count(tmp_path: Path, n_axes: int):
+    study = Study(tmp_path, n_axes)
+    with h5py.File(tmp_path / "cohort.h5", "r+") as file:
+        file.attrs["has_controls"] = False
+        # A lesion in a scan of class 0; one scan of class 1 has none.
+        file["truths"][0], file["truths"][1] = study.effects[3], 0
+    study.truths = {"lesions": study.truth("injected"), "atlas": study.truth("atlas")}
+    spec = settings()
+    spec |= {"populations": ["all", "patients", "controls", "true_positives"]}
+    spec["nulls"]["populations"] = ["controls", "patients"]
+    files = study.score(**spec)
+    scores = pd.read_parquet(files["scores"])
+    scans = scores[scores["level"] == "scan"]
+    assert set(scans.loc[scans["truth"] == "lesions", "scan_id"]) == {"s0", "s3", "s4", "s5"}
+    # A map for all says where diseases show, and every class is a disease.
+    assert set(scans.loc[scans["truth"] == "atlas", "scan_id"]) == set(study.ids)
+    space = Space.of(study.mask, study.mask)
+    expected = auroc(RankedMap.of(np.abs(study.maps[0]), space), Truth.of(study.effects[3] > 0, space))
+    found = value(scans, scan_id="s0", truth="lesions", metric="auroc", smoothing_mm=0)
+    assert found == pytest.approx(expected)
+    with h5py.File(files["means"]) as means:
+        assert {name: int(means[name].attrs["n_scans"]) for name in means} == {
+            "all": 6, "patients": 6, "controls": 0, "true_positives": sum(map(int.__eq__, TARGET, PREDICTED)),
+        }  # fmt: skip
+    pooled = study.pool([files["means"]], **spec)
+    assert set(pd.read_parquet(pooled.nulls)["population"]) == {"patients"}
+    assert "controls" not in set(pd.read_parquet(pooled.scores)["population"])

@@ -360,6 +360,32 @@ def test_the_stage_writes_every_file_and_the_same_bytes_again(cohort, tmp_path):
     assert tuple(read_table(tmp_path / "one" / "t.tsv").columns) == STUDY_COLUMNS
 
 
+@pytest.mark.parametrize(("has_controls", "expected"), [(True, [0, 1, 1, 0]), (False, [1, 2, 1, 0])])
+def test_the_truth_of_lesions_is_how_often_one_lies_where(tmp_path, has_controls, expected):
+    grid = Grid((4,), spacing=(2.0,))
+    lesions = np.array([[3, 3, 0, 0], [0, 0.5, 0, 0], [0, 0, 0, 0], [0, 0, 8, 0]], np.float32)
+    source = Source(grid, [], classes=("a", "b", "c"), has_controls=has_controls)
+    with CohortWriter(tmp_path / "cohort.h5", tmp_path / "participants.tsv", source) as writer:
+        for index, target in enumerate((0, 1, 1, 2)):
+            row = {"scan_id": f"s{index}", "participant_id": f"p{index}", "diagnosis": "abc"[target], "target": target}
+            writer.add(row, RawScan(np.ones((1, 4)), grid, truth=lesions[index]))
+    names = {"output": tmp_path / "t.h5", "studies": tmp_path / "t.tsv", "nifti": tmp_path / "t.nii.gz"}
+    spec = {"source": "lesions", "mask_share": 0.6}
+    truth_stage(tmp_path / "cohort.h5", spec, name="lesions", seed=3, root=tmp_path, **names)
+    built = read_truth(names["output"])
+    # Strength does not count, scans without a lesion neither, nor controls where there are any.
+    np.testing.assert_allclose(built.values, np.array(expected) / (2 if has_controls else 3), atol=1e-6)
+    np.testing.assert_array_equal(built.mask, built.values > 0.6 * built.values.max())
+    # A signal or an image is no NIfTI volume; the file that the workflow waits for is there and empty.
+    assert names["nifti"].read_bytes() == b""
+
+
+def test_a_cohort_without_lesions_is_no_truth_of_lesions(tmp_path):
+    context = replace(_context(tmp_path), patient_truths=lambda: iter([np.zeros(SHAPE)] * 2))
+    with pytest.raises(TruthError, match="no scan of the cohort has a lesion"):
+        build_truth({"source": "lesions", "mask_share": 0.5}, context)
+
+
 def test_the_stage_refuses_paths_outside_the_root_and_files_that_are_missing(cohort, tmp_path):
     for file, problem in (("../secret.nii.gz", "out of the data root"), ("nothing.nii.gz", "does not exist")):
         with pytest.raises(ConfigError, match=problem):

@@ -16,6 +16,7 @@ rule tabulate:
         exclusions=rules.collect.output.exclusions,
         intake=rules.prepare.output.intake,
         volumes=rules.prepare.output.volumes,
+        cohort=rules.prepare.output.cohort,
         predictions=lambda wildcards: runs(wildcards.study, "predictions.tsv"),
     output:
         **{

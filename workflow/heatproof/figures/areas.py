@@ -24,6 +24,7 @@ from heatproof.figures.style import (
     shorten,
     spread,
 )
+from heatproof.statistics.anatomy import true_positives
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +155,9 @@ def _gain_panel(axes: Axes, part: pd.DataFrame) -> None:
         axes.set_xlim(min(0.0, finite.min() - 0.2 * reach), 1 + 1.9 * reach)
 
 
-def draw_fingerprints(areas: pd.DataFrame, pairs: Sequence[tuple[str, str]], most_patients: int = 30) -> Figure:
+def draw_fingerprints(
+    areas: pd.DataFrame, pairs: Sequence[tuple[str, str]], most_patients: int = 30, *, has_controls: bool = True
+) -> Figure:
     """Draw the relevance density of every recognised patient by area, one strip of rows per method.
 
     Parameters
@@ -165,8 +168,11 @@ def draw_fingerprints(areas: pd.DataFrame, pairs: Sequence[tuple[str, str]], mos
         The panels, in order (at most three are drawn).
     most_patients : int
         Rows per panel; further patients are left out and the note says so.
+    has_controls : bool
+        Whether class 0 is the control class; without one everybody is a patient.
     """
-    tables = [(pair, _fingerprint(_of(areas, pair))) for pair in pairs]
+    hits = areas[true_positives(areas, has_controls=has_controls)] if len(areas) else areas
+    tables = [(pair, _fingerprint(_of(hits, pair))) for pair in pairs]
     tables = [(pair, table) for pair, table in tables if len(table)][:3]
     if not tables:
         return absent("No fingerprints: the cohort has no areas, or no patient was recognised.")
@@ -193,18 +199,12 @@ def draw_fingerprints(areas: pd.DataFrame, pairs: Sequence[tuple[str, str]], mos
     return figure
 
 
-def _fingerprint(part: pd.DataFrame) -> pd.DataFrame:
-    """Return patients by areas: density as a share of the patient's own maximum."""
-    if part.empty:
+def _fingerprint(hits: pd.DataFrame) -> pd.DataFrame:
+    """Return recognised patients by areas: density as a share of the patient's own maximum."""
+    if hits.empty:
         return pd.DataFrame()
-    hits = part[_recognised(part)]
     table = hits.pivot_table(index="participant_id", columns="name", values="density", aggfunc="mean")
     return table.clip(lower=0).div(table.max(axis=1).where(lambda top: top > 0), axis=0)
-
-
-def _recognised(part: pd.DataFrame) -> pd.Series:
-    """Return which rows belong to true positives: patients whom the network gives their class."""
-    return (part["target"] > 0) & (part["predicted"] == part["target"])
 
 
 def _area_order(table: pd.DataFrame) -> list[str]:

@@ -82,17 +82,22 @@ def draw_gallery(examples: Sequence[Example], methods: Sequence[str], controls: 
         Named in grey.
     grid : Grid
         Of all images. Of a volume the axial slice with most truth is drawn.
+
+    Raises
+    ------
+    GeometryError
+        If a volume has no affine, so that nobody can say which slice is axial.
     """
     present = [name for name in methods if any(name in example.maps for example in examples)]
     if not present:
         return absent("No map of a single scan was kept, so there is no gallery.")
     shown, grey = present[:MOST_METHODS], set(controls)
     trace = len(grid.shape) == 1
+    cuts = [None if len(grid.shape) < 3 else _cut_with_most(example, grid) for example in examples]
     with drawing() as make:
         figure, cells = _cells(make, len(examples), len(shown) + 1, trace, _height_of(grid))
         signed = {name: any((e.maps[name] < 0).any() for e in examples if name in e.maps) for name in shown}
-        for row, example in zip(cells, examples, strict=True):
-            cut = None if len(grid.shape) < 3 else _cut_with_most(example, grid)
+        for row, example, cut in zip(cells, examples, cuts, strict=True):
             for axes, name in zip(row, ("", *shown), strict=True):
                 _paint(axes, example, name, grid, cut, signed=signed.get(name, False))
             _name_scan(row[0], example, cut, above=trace)

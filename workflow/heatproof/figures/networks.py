@@ -176,6 +176,8 @@ def _roc(target: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _calibration(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
-    share = curve["n_scans"] / max(1, curve["n_scans"].sum())
+    if curve.empty:
+        return
+    share = curve["n_scans"] / curve["n_scans"].sum()
     axes.plot(curve["mean_probability"], curve["observed_share"], color=colour, linewidth=1, alpha=0.7)
     axes.scatter(curve["mean_probability"], curve["observed_share"], s=6 + 60 * share, color=colour, zorder=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +58,9 @@ SETTINGS: dict[str, Any] = {
     "image.interpolation": "nearest",
     "lines.linewidth": 1.5,
 }
+
+# Of the note's font, on average.
+LETTERS_PER_INCH = 16.5
 
 ACRONYMS = {
     "ablationcam": "AblationCAM", "auroc": "AUROC", "deepshap": "DeepSHAP", "deeplift": "DeepLIFT",
@@ -227,8 +231,10 @@ def legend_entries(panels: Iterable[Axes], order: Sequence[str] = ()) -> tuple[l
 
 
 def note(figure: Figure, text: str) -> None:
-    """Write the n and the meaning of the interval under the figure, outside every panel."""
-    figure.supxlabel(escape(text), fontsize=7.6, color="#56606b", x=0.01, ha="left")
+    """Write the n and the meaning of the interval under the figure, outside every panel, in lines that fit."""
+    fitting = int(LETTERS_PER_INCH * figure.get_figwidth())
+    lines = [line for part in text.split("\n") for line in wrap(part, fitting, break_on_hyphens=False)]
+    figure.supxlabel(escape("\n".join(lines)), fontsize=7.6, color="#56606b", x=0.01, ha="left")
 
 
 def spread(values: Sequence[float], step: float) -> list[float]:

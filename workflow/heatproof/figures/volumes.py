@@ -10,6 +10,10 @@ import pandas as pd
 
 from heatproof.figures.style import (
     BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
     VERMILION,
     absent,
     drawing,
@@ -25,12 +29,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from heatproof.geometry import Grid
+
 MOST_PANELS = 6
-POINTS = ((0, BLUE, "o", "controls"), (1, VERMILION, "^", "patients"))
+# How large an area is, in words and centimetres, by the number of axes of a grid in millimetres.
+SIZES = {1: ("length", "cm"), 2: ("size", "cm²"), 3: ("volume", "cm³")}
+COLOURS, MARKERS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY), ("o", "^", "s", "D", "v", "P")
 
 
 def draw_volume_relevance(
-    points: pd.DataFrame, correlations: pd.DataFrame, pairs: Sequence[tuple[str, str]], area: str
+    points: pd.DataFrame,
+    correlations: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    area: str,
+    groups: Sequence[str] = ("controls", "patients"),
+    grid: Grid | None = None,
 ) -> Figure:
     """Draw relevance against volume of one area, one panel per method.
 
@@ -44,25 +57,30 @@ def draw_volume_relevance(
         The panels, in order.
     area : str
         Name for the axes.
+    groups : sequence of str
+        Names of the classes, by their index; what is drawn in one colour.
+    grid : Grid, optional
+        Of the cohort: sizes are cubic millimetres in a volume (the default), square ones in a slice, or pixels.
     """
     present = set(zip(points["model"], points["method"], strict=True)) if len(points) else set()
     pairs = [pair for pair in pairs if pair in present][:MOST_PANELS]
     if not pairs:
         return absent("No volumes of areas are known, so they cannot be held against relevance.")
+    size, unit, whole = _size_axis(grid)
     rows, columns = grid_of(len(pairs), 3)
     with drawing() as make:
         figure = make(figsize=(0.7 + 3.1 * columns, 0.7 + 2.7 * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes, (model, method) in zip(panels.ravel(), pairs, strict=False):
             part = points[(points["model"] == model) & (points["method"] == method)]
-            _scatter(axes, part)
+            _scatter(axes, part.assign(size=part["volume_mm3"] / whole), groups)
             axes.set_title(escape(shorten(label(method))))
             line = correlations[(correlations["model"] == model) & (correlations["method"] == method)]
             axes.text(0.98, 0.97, _words(line), transform=axes.transAxes, ha="right", va="top", fontsize=7.4,
                       bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5})  # fmt: skip
         hide_unused(panels, len(pairs))
         for axes in panels[-1]:
-            axes.set_xlabel(escape(f"volume of {shorten(area.lower())} (cm³)"))
+            axes.set_xlabel(escape(f"{size} of {shorten(area.lower())} ({unit})"))
         for axes in panels[:, 0]:
             axes.set_ylabel("sum of relevance (SD over people)")
         handles, names = panels.ravel()[0].get_legend_handles_labels()
@@ -75,12 +93,21 @@ def draw_volume_relevance(
     return figure
 
 
-def _scatter(axes: Axes, part: pd.DataFrame) -> None:
+def _size_axis(grid: Grid | None) -> tuple[str, str, float]:
+    """Return what the size of an area is called, its unit, and how many of the table's units make one."""
+    n_axes = 3 if grid is None else len(grid.shape)
+    if grid is not None and grid.units != "mm":
+        return "size", f"{grid.units}s" if grid.units == "pixel" else grid.units, 1.0
+    return *SIZES[n_axes], 10.0**n_axes
+
+
+def _scatter(axes: Axes, part: pd.DataFrame, groups: Sequence[str]) -> None:
     values = part["sum"].to_numpy(float)
     spread = np.nanstd(values) or 1.0
-    volume = part["volume_mm3"].to_numpy(float) / 1000
-    for target, colour, marker, name in POINTS:
+    volume = part["size"].to_numpy(float)
+    for target, name in enumerate(groups):
         chosen = part["target"].to_numpy() == target
+        colour, marker = COLOURS[target % len(COLOURS)], MARKERS[target % len(MARKERS)]
         axes.scatter(volume[chosen], values[chosen] / spread, c=colour, marker=marker, s=14, alpha=0.7,
                      linewidth=0, label=name)  # fmt: skip
     finite = np.isfinite(volume) & np.isfinite(values)

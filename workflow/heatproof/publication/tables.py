@@ -36,6 +36,8 @@ class Collected:
     probes, curves, spreads, unanswered : DataFrame
         What the networks were asked with the maps in hand, the information curves, how far apart constant networks put
         the maps, and the scans without an answer; empty where nothing was asked.
+    has_controls : bool
+        Whether the first class of the cohort is a control.
     """
 
     scores: pd.DataFrame
@@ -50,6 +52,7 @@ class Collected:
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     spreads: pd.DataFrame = field(default_factory=pd.DataFrame)
     unanswered: pd.DataFrame = field(default_factory=pd.DataFrame)
+    has_controls: bool = True
 
 
 def build_tables(
@@ -83,8 +86,8 @@ def build_tables(
         "rank_summary": statistics.rank_summary(stability),
         "concordance": statistics.concordance(stability),
         "performance": performance,
-        "area_relevance": statistics.area_relevance(collected.areas),
-        "gain": statistics.gain(collected.areas, **bootstrap),
+        "area_relevance": statistics.area_relevance(collected.areas, has_controls=collected.has_controls),
+        "gain": statistics.gain(collected.areas, **bootstrap, has_controls=collected.has_controls),
         "volume_relevance": statistics.volume_relevance(collected.areas, collected.volumes, **resampling),
         "nulls": collected.nulls,
         "recipes": compare_recipes(ranking, performance, collected.models),

@@ -125,7 +125,9 @@ def _volume_relevance(study: StudyResults) -> Figure:
     keys = ["model", "method", "participant_id", "target"]
     # Rescans and seeds are no further people: their mean is one point, as in the table.
     points = points.groupby(keys, as_index=False)[["volume_mm3", "sum"]].mean()
-    return draw_volume_relevance(points, rows, study.compared, chosen)
+    usual = study.has_controls and len(study.classes) == 2
+    groups = ("controls", "patients") if usual else tuple(study.classes)
+    return draw_volume_relevance(points, rows, study.compared, chosen, groups, study.grid)
 
 
 def _area_to_show(table: pd.DataFrame) -> str:
@@ -138,7 +140,8 @@ def _area_to_show(table: pd.DataFrame) -> str:
 def _fingerprints(study: StudyResults) -> Figure:
     methods = [pair for pair in study.pairs if pair[1] not in study.controls][:2]
     backprop = [pair for pair in study.pairs if pair[1] == "guided_backprop"]
-    return draw_fingerprints(study.areas, list(dict.fromkeys(methods + backprop)))
+    pairs = list(dict.fromkeys(methods + backprop))
+    return draw_fingerprints(study.areas, pairs, has_controls=study.has_controls)
 
 
 def _information_curves(study: StudyResults) -> Figure:

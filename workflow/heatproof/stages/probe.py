@@ -143,6 +143,13 @@ def shared_scans(files: Mapping[str, h5py.File], paths: Mapping[str, Path]) -> t
     return scan_ids, targets
 
 
+def information_settings(job: ProbeJob) -> tuple[str, ...]:
+    """Return the settings of the information curves: the published ones only for networks of the published recipe."""
+    own = job.spec["information"]
+    further = own["published_settings"] if job.recipe == "as_published" else []
+    return tuple(dict.fromkeys([*own["settings"], *further]))
+
+
 @dataclass
 class _Run:
     """One network, the maps of its methods, and tables that grow scan by scan."""
@@ -175,7 +182,9 @@ class _Run:
         needs_mean = self.job.wants("insertion", "deletion") and "control_mean" in self.job.spec["removal"]["fills"]
         reference = control_mean(self.loader, train, self.cohort).numpy() if needs_mean else None
         window = (float(few.min()), float(few.max()))
-        return Scene(self.job.spec, window, self.cohort.mask, self._seed("scene"), reference)
+        return Scene(
+            self.job.spec, window, self.cohort.mask, self._seed("scene"), information_settings(self.job), reference
+        )
 
     def _tuned(self, module: torch.nn.Module) -> torch.nn.Module:
         own = self.job.spec["f_fidelity"]

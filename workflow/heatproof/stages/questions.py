@@ -67,16 +67,19 @@ class Scene:
         Darkest and brightest normalised intensity of training scans.
     mask : ndarray of bool, shape (*space,)
         Where maps are ranked.
-    reference : ndarray, shape (C, *space), optional
-        Mean control scan, for the fill of that name.
     seed : int
         Seed of the run; questions are further keyed by scan.
+    settings : tuple of str
+        Of the information curves.
+    reference : ndarray, shape (C, *space), optional
+        Mean control scan, for the fill of that name.
     """
 
     spec: Mapping[str, Any]
     window: tuple[float, float]
     mask: np.ndarray
     seed: int
+    settings: tuple[str, ...] = ()
     reference: np.ndarray | None = None
 
     @property
@@ -175,7 +178,7 @@ def constant_spreads(
 def _information(
     scene: Scene, network: Network, image: np.ndarray, maps: np.ndarray, target: int, seed: int
 ) -> Iterator[Answer]:
-    settings = [Setting.of(name) for name in scene.spec["information"]["settings"]]
+    settings = [Setting.of(name) for name in scene.settings]
     found = information_scores(
         image, maps, network.predict, target, settings, thresholds=scene.spec["information"]["thresholds"], seed=seed,
         window=scene.window, mask=scene.mask, batch_size=scene.batch_size,

@@ -132,6 +132,12 @@ class StudyResults:
             return [str(name) for name in handle.attrs.get("classes", ("HC", "AD"))]
 
     @cached_property
+    def has_controls(self) -> bool:
+        """Whether the first class is a control."""
+        with h5py.File(self.inputs.cohort, "r") as handle:
+            return bool(handle.attrs.get("has_controls", True))
+
+    @cached_property
     def group_maps(self) -> dict[tuple[str, str], Path]:
         """Group files by (model, method): ``{model}/pooled/{method}/group.h5``."""
         paths = [Path(path) for path in self.inputs.group_maps]

@@ -25,6 +25,7 @@ def tabulate(
     predictions: Iterable[Path],
     intake: Path,
     volumes: Path | None,
+    cohort: Path,
     seed: int,
     n_bootstrap: int,
     n_permutations: int,
@@ -46,6 +47,8 @@ def tabulate(
         ``predictions.tsv`` of every run.
     intake, volumes : Path
         Tables of the cohort; a cohort without areas has no volumes.
+    cohort : Path
+        ``cohort.h5``, which says whether there are controls.
     seed : int
         Root seed of the study.
     n_bootstrap : int
@@ -55,10 +58,13 @@ def tabulate(
     tables : mapping of str to Path
         Where each table goes, by its name in `heatproof.publication.tables.TABLES`.
     """
+    import h5py
     import pandas as pd
 
     from heatproof.publication.tables import Collected, build_tables
 
+    with h5py.File(cohort, "r") as handle:
+        has_controls = bool(handle.attrs.get("has_controls", True))
     collected = Collected(
         scores=pd.read_parquet(scores),
         areas=pd.read_parquet(areas),
@@ -72,6 +78,7 @@ def tabulate(
         curves=pd.read_parquet(curves),
         spreads=pd.read_parquet(spreads),
         unanswered=pd.read_parquet(exclusions),
+        has_controls=has_controls,
     )
     built = build_tables(collected, seed=seed, n_bootstrap=n_bootstrap, n_permutations=n_permutations)
     for name, path in tables.items():

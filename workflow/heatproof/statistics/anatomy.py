@@ -32,17 +32,29 @@ GAIN_COLUMNS = (
 VOLUME_COLUMNS = (*AREA, "r", "low", "high", "p_value", "p_holm", "n_scans", "n_people", "n_permutations")
 
 
-def _true_positive(areas: pd.DataFrame) -> pd.Series:
-    return (areas["target"] > 0) & (areas["predicted"] == areas["target"])
+def true_positives(areas: pd.DataFrame, *, has_controls: bool = True) -> pd.Series:
+    """Return which rows belong to patients whom the network gives their class.
+
+    Parameters
+    ----------
+    areas : DataFrame
+        Columns target and predicted.
+    has_controls : bool
+        Whether class 0 is the control class; without one everybody is a patient.
+    """
+    right = areas["predicted"] == areas["target"]
+    return right & (areas["target"] > 0) if has_controls else right
 
 
-def area_relevance(areas: pd.DataFrame) -> pd.DataFrame:
+def area_relevance(areas: pd.DataFrame, *, has_controls: bool = True) -> pd.DataFrame:
     """Return ``area_relevance.tsv``: mean sum and density of relevance per area over the true positives.
 
     Parameters
     ----------
     areas : DataFrame
         Long area table.
+    has_controls : bool
+        Whether class 0 is the control class.
 
     Returns
     -------
@@ -54,7 +66,7 @@ def area_relevance(areas: pd.DataFrame) -> pd.DataFrame:
 
     parts = []
     for _, table in areas.groupby(MAP, observed=True) if len(areas) else []:
-        hits = table[_true_positive(table)]
+        hits = table[true_positives(table, has_controls=has_controls)]
         population, chosen = ("true_positives", hits) if len(hits) else ("all", table)
         people = chosen.groupby([*AREA, "participant_id"], observed=True)[["volume_mm3", "sum", "density"]].mean()
         means = people.groupby(AREA, observed=True).mean()
@@ -68,7 +80,7 @@ def area_relevance(areas: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[list(RELEVANCE_COLUMNS)]
 
 
-def gain(areas: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000) -> pd.DataFrame:
+def gain(areas: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000, has_controls: bool = True) -> pd.DataFrame:
     """Return ``gain.tsv``: mean sum over true positives divided by that over controls, per area.
 
     Parameters
@@ -80,6 +92,8 @@ def gain(areas: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000) -> pd.DataF
     n_bootstrap : int
         Bootstrap samples of people: within true positives and controls, or, where a person is among both, of all
         people at once, each with all scans.
+    has_controls : bool
+        Whether class 0 is the control class; without one there is nothing to divide by, and no row.
 
     Returns
     -------
@@ -91,8 +105,8 @@ def gain(areas: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000) -> pd.DataF
     import pandas as pd
 
     parts = []
-    for key, table in areas.groupby(MAP, observed=True) if len(areas) else []:
-        patients = _person_sums(table[_true_positive(table)])
+    for key, table in areas.groupby(MAP, observed=True) if len(areas) and has_controls else []:
+        patients = _person_sums(table[true_positives(table)])
         controls = _person_sums(table[table["target"] == 0])
         names = table[["area", "name"]].drop_duplicates().sort_values("area", ignore_index=True)
         people = patients.index.union(controls.index)
@@ -107,7 +121,7 @@ def gain(areas: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000) -> pd.DataF
             true_positive_mean=above, control_mean=below,
             low=np.where(clear, low, np.nan), high=np.where(clear, high, np.nan),
             gain=np.divide(above, below, out=np.full(above.shape, np.nan), where=clear),
-            n_true_positives=table.loc[_true_positive(table), "scan_id"].nunique(),
+            n_true_positives=table.loc[true_positives(table), "scan_id"].nunique(),
             n_controls=table.loc[table["target"] == 0, "scan_id"].nunique(), n_people=len(people),
         )  # fmt: skip
         parts.append(part.assign(**dict(zip(MAP, key, strict=True))))

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its parts load when they are first used
 
 # The published scales belong to 8-bit values.
 LEVELS_OF_GREY = 255.0
@@ -41,7 +41,7 @@ def merged_segments(features: np.ndarray, scales: Sequence[float], min_size: int
         cost come in the order that NumPy sorts them into, as in scikit-image.
     """
     shape = features.shape[:-1]
-    smooth = ndimage.gaussian_filter(features.astype(np.float64), [sigma] * len(shape) + [0], mode="reflect")
+    smooth = scipy.ndimage.gaussian_filter(features.astype(np.float64), [sigma] * len(shape) + [0], mode="reflect")
     edges, costs = sorted_edges(smooth)
     join = compiled_join()
     labels = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, sparse
+import scipy  # its parts load when they are first used
 
 from .merging import merged_segments
 
@@ -51,7 +51,7 @@ class Segments:
     def by_voxel(self) -> tuple[np.ndarray, np.ndarray]:
         """The same by voxel: the segments of voxel v are ``owners[starts[v]:starts[v + 1]]``."""
         ones = np.ones(len(self.members), np.int8)
-        table = sparse.csr_matrix((ones, self.members, self.bounds), shape=(len(self), self.n_voxels)).tocsc()
+        table = scipy.sparse.csr_matrix((ones, self.members, self.bounds), shape=(len(self), self.n_voxels)).tocsc()
         return table.indices, table.indptr
 
 
@@ -131,11 +131,11 @@ def dilated(labels: np.ndarray, radius: int) -> Iterator[np.ndarray]:
     Each segment is looked at inside its bounding box only.
     """
     indices = np.arange(labels.size).reshape(labels.shape)
-    for label, box in enumerate(ndimage.find_objects(labels + 1)):
+    for label, box in enumerate(scipy.ndimage.find_objects(labels + 1)):
         if box is None:
             continue
         wide = tuple(slice(max(0, side.start - radius), side.stop + radius) for side in box)
         inside = labels[wide] == label
         if radius:
-            inside = ndimage.distance_transform_edt(~inside) <= radius
+            inside = scipy.ndimage.distance_transform_edt(~inside) <= radius
         yield indices[wide][inside]
