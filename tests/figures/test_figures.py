@@ -22,8 +22,10 @@ from heatproof.figures.style import (
     CONTROL,
     SERIES,
     VERDICT_COLOURS,
+    drawing,
     label,
     method_styles,
+    note,
     save,
     shorten,
     spread,
@@ -231,7 +233,20 @@ def test_labels(name, words_):
     assert label(name) == words_
 
 
-def test_long_names_arecut_slice():
+@pytest.mark.parametrize("width", [3.0, 5.6, 10.4])
+def test_a_note_fits_the_width_of_its_figure(width):
+    text = "n = 24 scans of 12 people (3 more left out); network: DenseNet; bars: 95 % bootstrap interval over people."
+    with drawing() as make:
+        figure = make(figsize=(width, 2.0), layout="constrained")
+        figure.add_subplot()
+        note(figure, text)
+        figure.draw_without_rendering()
+    words_below = figure._supxlabel
+    assert words_below.get_window_extent().x1 <= figure.bbox.x1
+    assert " ".join(words_below.get_text().split()) == text
+
+
+def test_long_names_are_cut():
     assert len(shorten("a" * 80)) == 28
     assert shorten("short") == "short"
 

@@ -87,8 +87,6 @@ METHODS = {
 }
 # Every pair that is refused, and why; all other pairs of the nine networks and these methods give a map.
 REFUSED = {
-    ("inception_resnet_v2", "lrp"): "no relevance rule for the operation mul",
-    ("inception_resnet_v2", "lrp_composite"): "no relevance rule for the operation mul",
     ("efficientnet_b0", "guided_backprop"): "has no nn.ReLU layer",
     ("efficientnet_b0", "gradcam_plus_plus"): "No rectifier that is a layer of its own follows the deepest convolution",
     ("efficientnet_b0", "deeplift"): "multiplies two things that both depend on the scan",

@@ -154,13 +154,10 @@ def _information_curves(study: StudyResults) -> Figure:
 
 
 def _metric_ranks(study: StudyResults) -> Figure:
-    sanity = study.table("sanity")
-    failed = sanity[sanity["passed"].astype(str).str.lower() == "false"] if len(sanity) else sanity
-    conditions = list(zip(failed["metric"], failed["setting"], strict=True))
-    return draw_metric_ranks(
-        study.table("faithfulness"), study.table("ranking"), study.controls, failed=conditions,
-        models=list(study.inputs.models),
-    )  # fmt: skip
+    models, faithfulness = list(study.inputs.models), study.table("faithfulness")
+    drawn = selection.one_model(faithfulness, models)
+    failed = selection.failed_conditions(selection.same_model(study.table("sanity"), drawn)) if len(drawn) else ()
+    return draw_metric_ranks(faithfulness, study.table("ranking"), study.controls, failed=failed, models=models)
 
 
 def _gallery(study: StudyResults) -> Figure:

@@ -23,6 +23,7 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU)
 IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 RESHAPES = (nn.Flatten, nn.Unflatten)
 ADDITIONS = (operator.add, operator.iadd, torch.add)
+PRODUCTS = (operator.mul, torch.mul)
 RECTIFIERS = (torch.relu, torch.relu_, functional.relu, functional.relu_)
 DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
 FUNCTION_RESHAPES = (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze)
@@ -149,6 +150,8 @@ def function_layer(node: fx.Node) -> Layer | None:
         return PassThrough(lambda values: values)
     if target is torch.mean:
         return space_mean(node)
+    if target in PRODUCTS:
+        return multiple(node)
     rest, keywords = node.args[1:], dict(node.kwargs)
     if len(node.all_input_nodes) > 1 or not node.args:
         return None  # an argument that another node computes
@@ -158,6 +161,14 @@ def function_layer(node: fx.Node) -> Layer | None:
         keywords["return_indices"] = True
         return MaxPool(lambda values: target(values, *rest, **keywords))
     return None
+
+
+def multiple(node: fx.Node) -> Layer | None:
+    """Return what stands for a product with a plain number, or None: two factors of the scan have no rule."""
+    factors = [each for each in node.args if isinstance(each, (int, float))]
+    if len(node.args) != 2 or len(factors) != 1 or node.kwargs:
+        return None
+    return PassThrough(lambda values: values * factors[0])
 
 
 def space_mean(node: fx.Node) -> Layer | None:
