@@ -23,7 +23,7 @@ from heatproof.stages.agree import BETWEEN_FOLDS, BETWEEN_SEEDS, agree
 from heatproof.stages.attribute import AttributionJob, attribute
 from heatproof.stages.probe import UNSEEN, ProbeFiles, probe
 from heatproof.stages.probing import EXACT_TRUTH, ProbeJob, probed_scans
-from heatproof.stages.questions import Network
+from heatproof.stages.questions import Network, Scene, ask
 from heatproof.stages.randomise import randomise
 from heatproof.training import ScanLoader
 from training.training_cohort import write_cohort
@@ -315,3 +315,21 @@ def test_agreement_is_one_between_equal_runs_and_less_between_others(run: Run, t
     seeds = everything[everything["setting"] == BETWEEN_SEEDS]
     assert set(seeds["fold"]) == {0} and len(seeds) == len(read_table(run.file("folds.tsv")).query("part == 'test'"))
     assert seeds["value"].max() < 1
+
+
+def test_a_scan_that_is_left_out_is_not_asked_about_map_by_map(run: Run):
+    shown = []
+
+    def always_right(batch: np.ndarray) -> np.ndarray:
+        shown.append(len(batch))
+        return np.tile(np.array([[0.1, 0.9]]), (len(batch), 1))
+
+    scene = Scene(spec("aic", "sic"), (-2.0, 2.0), np.ones(SHAPE, bool), seed=5, settings=("nd push_pull information",))
+    maps = np.random.default_rng(0).normal(size=(6, *SHAPE)).astype(np.float32)
+    image = run.images(next(iter(read_table(run.file("folds.tsv"))["scan_id"])))
+    found = list(ask(scene, Network(always_right, always_right), "s", image, image * 0, maps, 1))
+    assert [answer.metric for answer in found] == ["aic", "sic"]
+    assert all(np.isnan(answer.values).all() and answer.values.shape == (6,) for answer in found)
+    assert {answer.excluded for answer in found} == {"the model already gives the fully blurred image the target class"}
+    # The blurred scan, one share and the original, and not fourteen shares of six maps.
+    assert sum(shown) == 3

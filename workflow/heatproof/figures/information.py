@@ -166,7 +166,8 @@ def _named(method: str, area: pd.DataFrame) -> str:
     if not len(area) or method not in area.index or not np.isfinite(area.loc[method, "mean"]):
         return name
     line = area.loc[method]
-    return f"{name}  {line['mean']:.2f} [{line['low']:.2f}, {line['high']:.2f}]"
+    bounds = f" [{line['low']:.2f}, {line['high']:.2f}]" if np.isfinite(line["low"]) else ""
+    return f"{name}  {line['mean']:.2f}{bounds}"
 
 
 def _sign_curves(figure: Figure, shown: pd.DataFrame, areas: pd.DataFrame) -> None:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heatproof.figures.style import INK, OUTLINE, absent, drawing, escape, label, note, shorten
+from heatproof.figures.style import (
+    INK,
+    OUTLINE,
+    absent,
+    drawing,
+    escape,
+    grid_of,
+    hide_unused,
+    label,
+    note,
+    shorten,
+)
 from heatproof.geometry import Grid
 
 if TYPE_CHECKING:
@@ -17,6 +28,7 @@ if TYPE_CHECKING:
 
 PLANES = ("sagittal", "coronal", "axial")
 SHOWN_ABOVE = 0.3
+PLANES_IN_A_ROW = 5
 GAP = 2
 NUDGE_MM = 1e-4
 
@@ -53,7 +65,7 @@ def draw_mean_maps(
     truth_name: str = "truth",
     population: str = "all",
 ) -> Figure:
-    """Draw one row per map with the outline of the truth on every slice.
+    """Draw one row per map (of images, one panel) with the outline of the truth on every slice.
 
     Parameters
     ----------
@@ -81,26 +93,34 @@ def draw_mean_maps(
     behind = _mosaic(background, grid, cuts, box)
     outline = None if truth is None else _mosaic(truth.astype(np.float32), grid, cuts, box)
     height, width = behind.pixels.shape
-    row_height = 6.3 * height / width
+    # Planes stand side by side; of a volume the slices of one map fill a row.
+    rows, columns = grid_of(len(maps), PLANES_IN_A_ROW if len(grid.shape) == 2 else 1)
+    row_height = (1.3 if columns > 1 else 6.3) * height / width
     with drawing() as make:
-        figure = make(figsize=(8.3, row_height * len(maps) + 0.75), layout="constrained")
-        panels = figure.subplots(len(maps), 1, squeeze=False).ravel()
+        figure = make(figsize=(8.3, (row_height + 0.3 * (columns > 1)) * rows + 0.75), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False)
         image = None
-        for row, (name, values) in enumerate(maps.items()):
-            axes = panels[row]
+        for place, (axes, (name, values)) in enumerate(zip(panels.ravel(), maps.items(), strict=False)):
             drawn = _mosaic(_normalised(values, mask), grid, cuts, box)
-            axes.imshow(behind.pixels, cmap="gray", origin="lower", aspect="equal")
-            shown = np.ma.masked_less(np.abs(drawn.pixels), SHOWN_ABOVE)
-            image = axes.imshow(shown, cmap="inferno", vmin=0, vmax=1, origin="lower", aspect="equal", alpha=0.9)
-            if outline is not None:
-                axes.contour(outline.pixels, levels=[0.5], colors=OUTLINE, linewidths=0.8)
-            _furnish(axes, behind, cuts, name, titled=row == 0, grey=name in controls)
+            image = _paint(axes, behind, drawn, outline)
+            _furnish(axes, behind, cuts, name, titled=place == 0, grey=name in controls, above=columns > 1)
+        hide_unused(panels, len(maps))
         figure.colorbar(
-            image, ax=panels.tolist(), shrink=min(1.0, 3.0 / (row_height * len(maps))), pad=0.01, aspect=18,
+            image, ax=panels.ravel().tolist(), shrink=min(1.0, 3.0 / (row_height * rows)), pad=0.01, aspect=18,
             label="|relevance|, share of the map's 99.9th percentile",
         )  # fmt: skip
         _sign(figure, truth_name, population, outline is not None, len(grid.shape))
     return figure
+
+
+def _paint(axes: Axes, behind: _Mosaic, drawn: _Mosaic, outline: _Mosaic | None) -> Any:
+    """Draw one map over its background and return the image, for the colour bar."""
+    axes.imshow(behind.pixels, cmap="gray", origin="lower", aspect="equal")
+    shown = np.ma.masked_less(np.abs(drawn.pixels), SHOWN_ABOVE)
+    image = axes.imshow(shown, cmap="inferno", vmin=0, vmax=1, origin="lower", aspect="equal", alpha=0.9)
+    if outline is not None:
+        axes.contour(outline.pixels, levels=[0.5], colors=OUTLINE, linewidths=0.8)
+    return image
 
 
 @dataclass(frozen=True)
@@ -179,14 +199,20 @@ def _mosaic(values: np.ndarray, grid: Grid, cuts: Sequence[Slice], box: np.ndarr
     return _Mosaic(canvas, starts, [tile.shape[1] for tile in tiles], sides)
 
 
-def _furnish(axes: Axes, mosaic: _Mosaic, cuts: Sequence[Slice], name: str, *, titled: bool, grey: bool) -> None:
-    """Write method, coordinates and sides."""
+def _furnish(
+    axes: Axes, mosaic: _Mosaic, cuts: Sequence[Slice], name: str, *, titled: bool, grey: bool, above: bool
+) -> None:
+    """Write the method beside its row or above its panel, coordinates and sides."""
     axes.set_xticks([])
     axes.set_yticks([])
     for side in axes.spines.values():
         side.set_visible(False)
     words = escape(shorten(label(name), 24)) + ("\n(control)" if grey else "")
-    axes.set_ylabel(words, rotation=0, ha="right", va="center", color="#6b747e" if grey else INK)
+    colour = "#6b747e" if grey else INK
+    if above:
+        axes.set_title(words, color=colour, fontsize=8, loc="center")
+    else:
+        axes.set_ylabel(words, rotation=0, ha="right", va="center", color=colour)
     height = mosaic.pixels.shape[0]
     for start, width, sides, cut in zip(mosaic.starts, mosaic.widths, mosaic.sides, cuts, strict=False):
         if titled:

@@ -179,12 +179,29 @@ def _information(
     scene: Scene, network: Network, image: np.ndarray, maps: np.ndarray, target: int, seed: int
 ) -> Iterator[Answer]:
     settings = [Setting.of(name) for name in scene.settings]
-    found = information_scores(
-        image, maps, network.predict, target, settings, thresholds=scene.spec["information"]["thresholds"], seed=seed,
-        window=scene.window, mask=scene.mask, batch_size=scene.batch_size,
-    )  # fmt: skip
-    for setting, curve in zip(settings, found, strict=True):
-        yield from _curve_answers(scene, setting.name, curve)
+
+    def curves(shown: np.ndarray, wanted: list[Setting], thresholds: list[float] | None) -> list[InformationCurves]:
+        return information_scores(
+            image, shown, network.predict, target, wanted, thresholds=thresholds, seed=seed, window=scene.window,
+            mask=scene.mask, batch_size=scene.batch_size,
+        )  # fmt: skip
+
+    # Whether a scan is left out depends on the network and the scan alone, so one map and one share tell it.
+    first = dict(zip(settings, curves(maps[:1], settings, [0.5]), strict=True))
+    left_out = [setting for setting, one in first.items() if one.aic_excluded and one.sic_excluded]
+    for setting in left_out:
+        yield from _left_out(scene, setting.name, first[setting], len(maps))
+    asked = [setting for setting in settings if setting not in left_out]
+    if asked:
+        found = curves(maps, asked, scene.spec["information"]["thresholds"])
+        for setting, curve in zip(asked, found, strict=True):
+            yield from _curve_answers(scene, setting.name, curve)
+
+
+def _left_out(scene: Scene, name: str, curve: InformationCurves, n_maps: int) -> Iterator[Answer]:
+    for metric, reason in (("aic", curve.aic_excluded), ("sic", curve.sic_excluded)):
+        if metric in scene.spec["metrics"]:
+            yield Answer(metric, name, np.full(n_maps, np.nan), reason)
 
 
 def _curve_answers(scene: Scene, name: str, curve: InformationCurves) -> Iterator[Answer]:

@@ -59,7 +59,8 @@ class Sampled:
 
     def _error(self) -> np.ndarray:
         n = len(self.draws)
-        if n < 2:
+        # Two folds leave one degree of freedom: an interval a dozen errors wide says nothing.
+        if n < 3:
             return np.full(self.estimate.shape, np.nan)
         squares = ((self.draws - self.draws.mean(axis=0)) ** 2).sum(axis=0)
         # Leave-one-out values lie n - 1 times closer together than values of the parts left out.
