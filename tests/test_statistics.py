@@ -509,13 +509,14 @@ def test_the_weighted_area_equals_scikit_learn_without_a_table_of_scans_by_scans
 
 
 def test_location_is_the_mean_share_over_people_whatever_the_truth():
-    shares = {"lrp": np.array([0.1, 0.1, 0.3, 0.5]), "rare": np.array([0.9, np.nan, np.nan, np.nan])}
-    outside = scan_scores(shares, ["a", "a", "b", "c"], metric="outside_brain", truth="", chance=0.6)
-    others = scan_scores({"lrp": np.ones(4)}, ["a", "a", "b", "c"])
+    shares = {"lrp": np.array([0.1, 0.1, 0.3, 0.5, 0.2, 0.4]), "rare": np.array([0.9, *[np.nan] * 5])}
+    people = ["a", "a", "b", "c", "d", "e"]
+    outside = scan_scores(shares, people, metric="outside_brain", truth="", chance=0.6)
+    others = scan_scores({"lrp": np.ones(6)}, people)
     table = statistics.location(pd.concat([outside, others]), **FEW).set_index("method")
     assert set(table["metric"]) == {"outside_brain"} and set(table["level"]) == {"scan"}
     assert table.loc["lrp", "mean"] == pytest.approx(0.3) and table.loc["lrp", "chance"] == 0.6
-    assert 0 < table.loc["lrp", "low"] < 0.3 < table.loc["lrp", "high"] and table.loc["lrp", "n_people"] == 3
+    assert 0 < table.loc["lrp", "low"] < 0.3 < table.loc["lrp", "high"] and table.loc["lrp", "n_people"] == 5
     assert math.isnan(table.loc["rare", "mean"]) and table.loc["rare", "n_people"] == 1
     assert statistics.location(others, **FEW).empty
     assert {name for name, metric in METRICS.items() if metric.needs == ("mask",)} == LOCATION_METRICS

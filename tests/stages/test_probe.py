@@ -43,7 +43,7 @@ def default(schema: dict) -> object:
 def spec(*metrics: str, **changes: object) -> dict:
     settings = default(yaml.safe_load(SCHEMA.read_text()))
     settings["f_fidelity"] = {"n_steps": 2, "learning_rate": 1e-4, "n_samples": 4, "beta": 0.2}
-    settings["infidelity"] = {"n_samples": 6, "scale": 0.2}
+    settings["infidelity"] |= {"n_samples": 6}
     settings["max_sensitivity"] = {"n_samples": 2, "radius": 0.02}
     settings["randomisation"] |= {"n_scans": 3, "n_layers": 2, "n_noise": 2}
     return {**settings, "metrics": list(metrics), **changes}
@@ -191,6 +191,25 @@ def test_constant_networks_tell_no_maps_apart(answers):
     assert set(spreads["constant"]) == {"right", "wrong"}
     assert set(spreads["metric"]) >= {"aic", "sic", "deletion", "insertion", "road", "infidelity", "f_fidelity"}
     assert spreads["spread"].dropna().abs().max() < 1e-9
+
+
+def test_infidelity_reads_maps_with_their_sign(run: Run):
+    # For a linear network the gradient foretells every change exactly; its absolute value does not.
+    weights = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
+
+    def logits(batch: np.ndarray) -> np.ndarray:
+        rise = (batch[:, 0] * weights).sum(axis=(1, 2))
+        return np.stack([-rise, rise], axis=1)
+
+    scene = Scene(spec("infidelity"), (-2.0, 2.0), np.ones(SHAPE, bool), seed=5)
+    image = run.images(next(iter(read_table(run.file("folds.tsv"))["scan_id"])))
+    signed = np.stack([weights, np.random.default_rng(2).normal(size=SHAPE)]).astype(np.float32)
+    answers = {
+        answer.setting: answer.values
+        for answer in ask(scene, Network(logits, logits), "s", image, image * 0, np.abs(signed), 1, signed)
+    }
+    assert answers["gaussian"][0] < 1e-6 < answers["gaussian"][1]
+    assert set(answers) == {"gaussian", "square"}
 
 
 def test_curves_run_from_nothing_to_everything_and_never_fall(answers):

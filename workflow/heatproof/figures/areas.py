@@ -122,7 +122,7 @@ def draw_gain(gain: pd.DataFrame, pairs: Sequence[tuple[str, str]], top: int = 1
     gain = gain.dropna(subset=["gain"]) if len(gain) else gain
     pairs = [pair for pair in pairs if len(_of(gain, pair))][:MOST_PANELS]
     if not pairs:
-        return absent("No gain: the cohort has no areas, or no patient was recognised.")
+        return absent("No gain: the cohort has no areas or no controls, or no patient was recognised.")
     rows, columns = grid_of(len(pairs), 3)
     with drawing() as make:
         figure = make(figsize=(0.8 + 3.4 * columns, 0.4 + (0.7 + 0.19 * top) * rows), layout="constrained")

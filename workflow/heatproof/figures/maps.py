@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PLANES = ("sagittal", "coronal", "axial")
 SHOWN_ABOVE = 0.3
+# Panels that are less high than this (inches) leave the colour bar's label two lines.
+LOW = 2.5
 PLANES_IN_A_ROW = 5
 GAP = 2
 NUDGE_MM = 1e-4
@@ -105,9 +107,10 @@ def draw_mean_maps(
             image = _paint(axes, behind, drawn, outline)
             _furnish(axes, behind, cuts, name, titled=place == 0, grey=name in controls, above=columns > 1)
         hide_unused(panels, len(maps))
+        gap = "\n" if row_height * rows < LOW else " "
         figure.colorbar(
             image, ax=panels.ravel().tolist(), shrink=min(1.0, 3.0 / (row_height * rows)), pad=0.01, aspect=18,
-            label="|relevance|, share of the map's 99.9th percentile",
+            label=f"|relevance|, share of{gap}the map's 99.9th percentile",
         )  # fmt: skip
         _sign(figure, truth_name, population, outline is not None, len(grid.shape))
     return figure

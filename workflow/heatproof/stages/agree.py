@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from heatproof.cohorts.store import Cohort
+from heatproof.errors import HeatproofError
 from heatproof.files import write_parquet
 from heatproof.metrics.randomisation import retraining_agreement
 from heatproof.stages.probing import ProbeJob, ProbeRows, explained_scans, judged_map
@@ -38,7 +39,8 @@ def agree(
     cohort : Path
         The store: who was scanned, and the mask.
     maps : mapping of str to sequence of Path
-        ``maps.h5`` of every fold and seed, by method: each test scan is compared between the seeds of its fold.
+        ``maps.h5`` of every fold and seed, by method: each test scan of which the same class was explained is compared
+        between the seeds of its fold.
     means : mapping of str to sequence of Path
         ``means.h5`` of every fold and seed, by method. The folds' test scans differ, so only mean maps can be compared,
         and their networks share most training scans.
@@ -65,9 +67,21 @@ def _between_seeds(
 ) -> None:
     with ExitStack() as stack:
         files = [stack.enter_context(h5py.File(path, "r")) for path in sorted(paths)]
-        scan_ids, _ = explained_scans(files[0])
+        explained = [explained_scans(file) for file in files]
+        scan_ids = explained[0][0]
+        if any(others != scan_ids for others, _ in explained):
+            raise HeatproofError(
+                "the seeds of one fold explain different scans.",
+                file=paths[0],
+                field="scan_ids",
+                remedy="delete the maps of this fold; rule 'attribute' draws them again.",
+            )
         own = ProbeRows(job, rows.rows)
+        # Maps of different classes are no repetition of each other.
+        same_class = np.all([targets == explained[0][1] for _, targets in explained], axis=0)
         for position, scan_id in enumerate(scan_ids):
+            if not same_class[position]:
+                continue
             drawn = np.stack([judged_map(file["maps"][position], job.rectify) for file in files])[:, None]
             value = retraining_agreement(drawn, similarity=kind, mask=cohort.mask)[0]
             own.add(cohort.participants.loc[scan_id], method, "", METRIC, BETWEEN_SEEDS, value)

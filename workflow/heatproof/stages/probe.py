@@ -212,10 +212,11 @@ class _Run:
     def add(self, chosen: Probed, number: int) -> None:
         """Ask every question about one scan."""
         scan_id, target = chosen.scan_ids[number], int(chosen.targets[number])
-        labels, maps = self._maps(chosen, number)
+        labels, signed = self._maps(chosen, number)
+        maps = np.abs(signed) if self.job.rectify == "abs_before" else signed
         image = self.loader.scan(scan_id).numpy()
         zero = self.loader.zero_intensity([scan_id])[0].numpy()
-        for answer in ask(self.scene, self.network, scan_id, image, zero, maps, target):
+        for answer in ask(self.scene, self.network, scan_id, image, zero, maps, target, signed):
             self._keep(answer, scan_id, labels)
         if number == 0:
             own = maps[[place for place, (_, null) in enumerate(labels) if not null]]
@@ -228,7 +229,7 @@ class _Run:
         self.spreads.append({**self.job.origin(), **found})
 
     def _maps(self, chosen: Probed, number: int) -> tuple[list[tuple[str, str]], np.ndarray]:
-        """Return (method, null) of each map of a scan, and the maps, shape (M, *space)."""
+        """Return (method, null) of each map of a scan, and the maps with their sign, shape (M, *space)."""
         scan_id, position = chosen.scan_ids[number], int(chosen.positions[number])
         labels: list[tuple[str, str]] = []
         maps: list[np.ndarray] = []
@@ -236,21 +237,18 @@ class _Run:
         other = self._other(chosen, number) if "other_scan" in kinds else None
         made = [kind for kind in kinds if kind != "other_scan"]
         for name, file in self.files.items():
-            own = judged_map(file["maps"][position], self.job.rectify)
-            labels.append((name, ""))
-            maps.append(own)
+            own = judged_map(file["maps"][position], "signed")
             random = generator(self._seed("nulls"), name, scan_id)
-            for kind, null in null_maps(own, random, made, mask=self.cohort.mask).items():
-                labels.append((name, kind))
-                maps.append(null)
+            found = {"": own, **null_maps(own, random, made, mask=self.cohort.mask)}
             if other is not None:
-                labels.append((name, "other_scan"))
-                maps.append(judged_map(file["maps"][other], self.job.rectify))
+                found["other_scan"] = judged_map(file["maps"][other], "signed")
+            labels += [(name, null) for null in found]
+            maps += [each.astype(np.float32) for each in found.values()]
         truth = own_truth(self.cohort, scan_id)
         if truth is not None:
             labels.append((EXACT_TRUTH, ""))
-            maps.append(truth)
-        return labels, np.stack(maps).astype(np.float32)
+            maps.append(truth.astype(np.float32))
+        return labels, np.stack(maps)
 
     def _other(self, chosen: Probed, number: int) -> int | None:
         """Return the position of the next scan of another person, the same class first; None if there is none."""

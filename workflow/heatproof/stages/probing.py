@@ -1,8 +1,8 @@
 """What the stages `probe`, `randomise` and `agree` share: the job, which scans are probed, and rows of their table.
 
-A scan is probed only if the network gives it the class that is explained: a map of a class that the network does
-not see cannot be faithful. The choice depends on the study's seed, the fold and the network, never on a map, so
-every method is asked about the same scans.
+A scan is probed (by `probe` and `randomise`) only if the network gives it the class that is explained: a map of a
+class that the network does not see cannot be faithful. The choice depends on the study's seed, the fold and the
+network, never on a map, so every method is asked about the same scans.
 """
 
 from __future__ import annotations

@@ -115,7 +115,14 @@ class Answer:
 
 
 def ask(
-    scene: Scene, network: Network, scan_id: str, image: np.ndarray, zero: np.ndarray, maps: np.ndarray, target: int
+    scene: Scene,
+    network: Network,
+    scan_id: str,
+    image: np.ndarray,
+    zero: np.ndarray,
+    maps: np.ndarray,
+    target: int,
+    signed: np.ndarray | None = None,
 ) -> Iterator[Answer]:
     """Yield the answer to every question of the configuration about one scan.
 
@@ -133,8 +140,11 @@ def ask(
         The maps, as they are ranked.
     target : int
         The class that was explained.
+    signed : ndarray, shape (M, *space), optional
+        The maps with their sign, for infidelity: an absolute value foretells no change. The maps themselves by default.
     """
     wanted = scene.spec["metrics"]
+    signed = maps if signed is None else signed
     seed = integer_seed(scene.seed, "questions", scan_id)
     if "aic" in wanted or "sic" in wanted:
         yield from _information(scene, network, image, maps, target, seed)
@@ -148,11 +158,7 @@ def ask(
         yield Answer("road_lerf", "noisy linear", scores.lerf)
         yield Answer("road", "noisy linear", scores.combined)
     if "infidelity" in wanted:
-        own = scene.spec["infidelity"]
-        scale = own["scale"] * float(image.std())
-        values = infidelity(image, maps, network.logits, target, n_samples=own["n_samples"], perturbation="gaussian",
-                            seed=seed, scale=scale, batch_size=scene.batch_size)  # fmt: skip
-        yield Answer("infidelity", "gaussian", values)
+        yield from _infidelity(scene, network, image, signed, target, seed)
     if "f_fidelity" in wanted and network.tuned is not None:
         yield from _f_fidelity(scene, network.tuned, image, maps, target, seed)
 
@@ -230,6 +236,24 @@ def _removal(
                 reference={"zero": zero, "control_mean": scene.reference}.get(fill),
             )  # fmt: skip
             yield Answer(metric, fill, curves.auc)
+
+
+def _infidelity(
+    scene: Scene, network: Network, image: np.ndarray, signed: np.ndarray, target: int, seed: int
+) -> Iterator[Answer]:
+    """Ask in both ways of the paper: noise suits maps that are slopes, holes suit maps that are contributions."""
+    own = scene.spec["infidelity"]
+    edge = max(1, round(own["edge_share"] * min(image.shape[1:])))
+    ways: dict[str, dict[str, Any]] = {
+        "gaussian": {"scale": own["scale"] * float(image.std())},
+        "square": {"scale": edge, "contributions": True},
+    }
+    for setting, way in ways.items():
+        values = infidelity(
+            image, signed, network.logits, target, n_samples=own["n_samples"], perturbation=setting, seed=seed,
+            batch_size=scene.batch_size, **way,
+        )  # fmt: skip
+        yield Answer("infidelity", setting, values)
 
 
 def _f_fidelity(

@@ -82,10 +82,7 @@ def randomise(
         rows = ProbeRows(job)
         again = _Again(job, stored, chosen, parts, weights, permuted)
         for method in again.methods:
-            try:
-                again.ask(method, rows)
-            except UnsupportedModelError as error:
-                print(f"{method}: not randomised: {error}")
+            again.ask(method, rows)
     write_parquet(rows.table(), probes)
 
 
@@ -153,34 +150,49 @@ class _Again:
         return explain
 
     def ask(self, method: str, rows: ProbeRows) -> None:
-        """Run every test on one method."""
-        job, spec = self.job, self.job.spec["randomisation"]
+        """Run every test on one method; one that cannot be run on this network is said and left out."""
         explain = self.explainer(method)
-        seed = integer_seed(job.study_seed, "randomise", job.model, job.fold, job.seed)
-        kind, mask = spec["similarity"], self.cohort.mask
-        answers: dict[tuple[str, str], np.ndarray] = {}
-        if job.wants("cascading_mprt"):
-            result = cascading(self.network, lambda network: explain(network, self.scans), seed=seed,
-                               layers=spec["n_layers"], similarity=kind, mask=mask)  # fmt: skip
-            answers["cascading_mprt", kind] = result.score
-        if job.wants("smooth_mprt"):
-            answers["smooth_mprt", kind] = smooth(
-                self.network, explain, self.scans, seed=seed, layers=spec["n_layers"], n_noise=spec["n_noise"],
-                similarity=kind, mask=mask, scan_keys=self.scan_ids,
-            ).score  # fmt: skip
-        if job.wants("efficient_mprt"):
-            answers["efficient_mprt", ""] = efficient(
-                self.network, lambda network: explain(network, self.scans), seed=seed, mask=mask
-            )
-        if job.wants("data_randomisation") and self.twin is not None:
-            answers["data_randomisation", kind] = data_randomisation(
-                explain(self.network, self.scans), explain(self.twin, self.scans), similarity=kind, mask=mask
-            )
-        if job.wants("max_sensitivity"):
-            answers["max_sensitivity", ""] = self._sensitivity(explain, seed)
-        for (metric, setting), values in answers.items():
+        for metric, (setting, answer) in self._tests(explain).items():
+            if not self.job.wants(metric):
+                continue
+            try:
+                values = answer()
+            except UnsupportedModelError as error:
+                print(f"{method}: {metric} is left out: {error}")
+                continue
             for scan_id, value in zip(self.scan_ids, values, strict=True):
                 rows.add(self.cohort.participants.loc[scan_id], method, "", metric, setting, value)
+
+    def _tests(self, explain: Callable[..., np.ndarray]) -> dict[str, tuple[str, Callable[[], np.ndarray]]]:
+        """Return, by metric, its setting and what answers it for every scan."""
+        job, spec = self.job, self.job.spec["randomisation"]
+        seed = integer_seed(job.study_seed, "randomise", job.model, job.fold, job.seed)
+        kind, layers, mask = spec["similarity"], spec["n_layers"], self.cohort.mask
+
+        def again(network: nn.Module) -> np.ndarray:
+            return explain(network, self.scans)
+
+        tests: dict[str, tuple[str, Callable[[], np.ndarray]]] = {
+            "cascading_mprt": (
+                kind,
+                lambda: cascading(self.network, again, seed=seed, layers=layers, similarity=kind, mask=mask).score,
+            ),
+            "smooth_mprt": (
+                kind,
+                lambda: smooth(
+                    self.network, explain, self.scans, seed=seed, layers=layers, n_noise=spec["n_noise"],
+                    similarity=kind, mask=mask, scan_keys=self.scan_ids,
+                ).score,
+            ),
+            "efficient_mprt": ("", lambda: efficient(self.network, again, seed=seed, mask=mask)),
+            "max_sensitivity": ("", lambda: self._sensitivity(explain, seed)),
+        }  # fmt: skip
+        twin = self.twin
+        if twin is not None:
+            tests["data_randomisation"] = (
+                kind, lambda: data_randomisation(again(self.network), again(twin), similarity=kind, mask=mask),
+            )  # fmt: skip
+        return tests
 
     def _sensitivity(self, explain: Callable[..., np.ndarray], seed: int) -> np.ndarray:
         own: dict[str, Any] = self.job.spec["max_sensitivity"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
@@ -19,7 +19,8 @@ from .revealing import Ranking, corners, published_masks, published_start, scatt
 from .scene import Scene
 from .settings import Setting
 
-Maker = Callable[[], np.ndarray]
+# What gives the masks that a map reveals, shape (*S,) each, one after the other.
+Reveal = Callable[[np.ndarray], Iterator[np.ndarray]]
 # Voxels, channels counted, of the images that are in memory at once.
 BUDGET = 2**24
 
@@ -62,19 +63,39 @@ class Asked:
 
 
 @dataclass
-class _Masks:
-    """Masks without repeats. Kept is how to make each: all of them at once would not fit for volumes."""
+class _Images:
+    """Images without repeats, asked about as soon as a batch of their masks has come.
 
-    makers: list[Maker] = field(default_factory=list)
+    Masks and orders of all maps at once would not fit for volumes, so none is kept longer than its batch.
+    """
+
+    scene: Scene
+    fill: Callable[[np.ndarray], np.ndarray]
+    information: dict[str, list[np.ndarray]]
+    batch_size: int
+    scores: list[np.ndarray] = field(default_factory=list)
+    waiting: list[np.ndarray] = field(default_factory=list)
     places: dict[bytes, int] = field(default_factory=dict)
 
-    def add(self, make: Maker) -> int:
-        """Return the place of a mask in the list."""
-        key = blake2b(np.packbits(make()).tobytes()).digest()
+    def add(self, mask: np.ndarray) -> int:
+        """Return the place of a mask's image."""
+        key = blake2b(np.packbits(mask).tobytes()).digest()
         if key not in self.places:
-            self.places[key] = len(self.makers)
-            self.makers.append(make)
+            self.places[key] = len(self.places)
+            self.waiting.append(mask)
+            if len(self.waiting) == self.batch_size:
+                self.ask()
         return self.places[key]
+
+    def ask(self) -> None:
+        """Make, measure and show the images that wait."""
+        if not self.waiting:
+            return
+        images = self.fill(np.stack(self.waiting))
+        self.waiting.clear()
+        for measure, found in self.information.items():
+            found.append(self.scene.information(measure, images))
+        self.scores.append(self.scene.answer(self.scene.shown(images)))
 
 
 def ask(
@@ -95,28 +116,21 @@ def ask(
         Images at once.
     """
     start, reveal = (_published if setting.mode == "pair" else _ranked)(scene, shares, seed)
-    masks = _Masks()
-    ends = masks.add(start.copy), masks.add(partial(np.ones, start.shape, bool))
-    rows = [[masks.add(make) for make in reveal(heatmap)] for heatmap in scene.maps[scene.valid]]
-    fill = _infill(scene, setting, start)
     room = max(1, BUDGET // scene.image.size)
     step = room if batch_size is None else min(room, batch_size)
-    information: dict[str, list[np.ndarray]] = {measure: [] for measure in measures}
-    scores = []
-    for first in range(0, len(masks.makers), step):
-        images = fill(np.stack([make() for make in masks.makers[first : first + step]]))
-        for measure, found in information.items():
-            found.append(scene.information(measure, images))
-        scores.append(scene.answer(scene.shown(images)))
+    images = _Images(scene, _infill(scene, setting, start), {measure: [] for measure in measures}, step)
+    ends = images.add(start), images.add(np.ones(start.shape, bool))
+    rows = [[images.add(mask) for mask in reveal(scene.maps[row])] for row in np.flatnonzero(scene.valid)]
+    images.ask()
     return Asked(
-        {measure: np.concatenate(found) for measure, found in information.items()},
-        np.concatenate(scores),
+        {measure: np.concatenate(found) for measure, found in images.information.items()},
+        np.concatenate(images.scores),
         np.array(rows, int).reshape(-1, shares.size),
         ends,
     )
 
 
-def _ranked(scene: Scene, shares: np.ndarray, seed: int) -> tuple[np.ndarray, Callable[[np.ndarray], list[Maker]]]:
+def _ranked(scene: Scene, shares: np.ndarray, seed: int) -> tuple[np.ndarray, Reveal]:
     """Return the mask of the blurred image, and what makes a map's masks in nd."""
     shape = scene.inside.shape
     start = scene.start
@@ -127,20 +141,21 @@ def _ranked(scene: Scene, shares: np.ndarray, seed: int) -> tuple[np.ndarray, Ca
         raise GeometryError("nothing is hidden.", field="start", remedy="give a larger image, or a larger mask.")
     ranking = Ranking(start, generator(seed, "information", "order of equals", shape))
 
-    def reveal(heatmap: np.ndarray) -> list[Maker]:
+    def reveal(heatmap: np.ndarray) -> Iterator[np.ndarray]:
         order = ranking.order(heatmap)
-        return [partial(ranking.mask, order, share) for share in shares]
+        return (ranking.mask(order, share) for share in shares)
 
     return start, reveal
 
 
-def _published(scene: Scene, shares: np.ndarray, seed: int) -> tuple[np.ndarray, Callable[[np.ndarray], list[Maker]]]:
+def _published(scene: Scene, shares: np.ndarray, seed: int) -> tuple[np.ndarray, Reveal]:
     """Return the mask of the blurred image, and what makes a map's masks in pair."""
     shape = scene.inside.shape
     start = scene.start
     if start is None:
         start = published_start(shape, generator(seed, "information", "published start", shape))
-    return start, lambda heatmap: [mask.copy for mask in published_masks(heatmap, start, shares)]
+    # Quantiles in double precision, whatever the map's own: rounded ones would hit other pixels.
+    return start, lambda heatmap: iter(published_masks(heatmap.astype(np.float64, copy=False), start, shares))
 
 
 def _infill(scene: Scene, setting: Setting, start: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

@@ -117,17 +117,23 @@ class InformationCurves:
     def constant_spread(self) -> dict[str, dict[str, float]]:
         """Return how far the areas of maps are apart if the model answers the same to every image.
 
+        In nd, and in pair without its checks, the areas are those before any scan is left out, so that a zero is
+        shown and not a consequence of leaving the scan out. The checks of pair are part of what is published, and
+        they leave every such model out.
+
         Returns
         -------
         dict
-            ``["right" or "wrong"]["aic" or "sic"]``: largest minus least area before any scan is left out, so that
-            a zero is shown and not a consequence of leaving the scan out.
+            ``["right" or "wrong"]["aic" or "sic"]``: largest minus least area; NaN in pair with its checks, or
+            without a valid map.
         """
+        left_out = self.setting.mode == "pair" and self.setting.checks
         spreads = {}
         for name, right in (("right", True), ("wrong", False)):
             areas = _areas(self.setting, self.answers.constant(right), self.x)
             spreads[name] = {
-                metric: float(np.ptp(area)) if area.size else np.nan for metric, (_, area) in areas.items()
+                metric: float("nan") if left_out or not area.size else float(np.ptp(area))
+                for metric, (_, area) in areas.items()
             }
         return spreads
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from heatproof.metrics.nulls import surrogates_of
 from heatproof.metrics.space import RankedMap, Space
 
 NULLS = ("turned", "phase")
+# Share of the mask's voxels that must keep a partner for a map to be flipped along every axis.
+ENOUGH_PARTNERS = 0.95
 
 
 def null_maps(
@@ -23,12 +26,17 @@ def null_maps(
     heatmap : ndarray, shape (*S,)
         Finite.
     generator : Generator
-        Draws the surrogate.
+        Draws the surrogate. What ``turned`` needs comes from a stream of its own, so neither kind changes the other.
     kinds : sequence of {"turned", "phase"}
-        ``turned`` is the map flipped along every axis. ``phase`` has the map's own values, laid out in the order of
-        a random field with the map's spectrum (see `heatproof.metrics.nulls`).
+        Both have exactly the map's own values inside the mask. ``turned`` is the map flipped along every axis if
+        at least 95 % of the mask's voxels have their partner inside the mask too, else along the axes (one or more)
+        that keep most partners; of equal choices, along more axes, then along the lower ones. Voxels whose partner
+        lies outside take random places in the order of the flipped map, and the map's own values are laid out in
+        that order; where none does, this is the flipped map itself. A map that is symmetric along those axes is
+        turned onto itself. ``phase`` is laid out in the order of a random field with the map's spectrum (see
+        `heatproof.metrics.nulls`).
     mask : ndarray of bool, shape (*S,), or None
-        Where the surrogate is laid out; it is 0 elsewhere.
+        Where nulls are laid out; they are 0 elsewhere. Everywhere without one.
 
     Returns
     -------
@@ -38,18 +46,48 @@ def null_maps(
     ------
     ConfigError
         A kind is unknown.
+    GeometryError
+        The mask is empty or not on the map's grid.
     """
     unknown = sorted(set(kinds) - set(NULLS))
     if unknown:
         raise ConfigError(f"unknown nulls: {unknown}.", field="nulls", remedy=f"use {', '.join(NULLS)}.")
+    space = Space.of(heatmap, mask)
+    (own,) = generator.spawn(1)
     found = {}
     for kind in kinds:
         if kind == "turned":
-            found[kind] = np.flip(heatmap).copy()
+            found[kind] = _turned(heatmap, space, own)
         else:
-            space = Space.of(heatmap, mask)
             (surrogate,) = surrogates_of(RankedMap.of(heatmap, space), space).draw(1, generator)
             laid = np.zeros(heatmap.shape)
             laid[space.mask] = surrogate.values
             found[kind] = laid
     return found
+
+
+def _turned(heatmap: np.ndarray, space: Space, generator: np.random.Generator) -> np.ndarray:
+    """Return the map flipped inside the mask, with its own values there (see `null_maps`)."""
+    axes = _flipped_axes(space.mask)
+    values, flipped = space.take(heatmap), space.take(np.flip(heatmap, axes))
+    lonely = ~space.take(np.flip(space.mask, axes))
+    if lonely.any():
+        # Shuffled first, so that equal values do not follow each other voxel by voxel.
+        order = generator.permutation(np.flatnonzero(~lonely))
+        order = order[np.argsort(flipped[order], kind="stable")]
+        ranks = generator.permutation(values.size)
+        random_ranks, ordered_ranks = np.split(ranks, [int(lonely.sum())])
+        ascending = np.sort(values)
+        flipped[lonely] = ascending[random_ranks]
+        flipped[order] = ascending[np.sort(ordered_ranks)]
+    laid = np.zeros_like(heatmap)
+    laid[space.mask] = flipped
+    return laid
+
+
+def _flipped_axes(mask: np.ndarray) -> tuple[int, ...]:
+    """Return the axes along which maps are turned inside a mask (see `null_maps`)."""
+    # From all axes down to one, the lower axes first: the first of equal choices is the one to take.
+    choices = [axes for n_axes in range(mask.ndim, 0, -1) for axes in combinations(range(mask.ndim), n_axes)]
+    partners = [int((mask & np.flip(mask, axes)).sum()) for axes in choices]
+    return choices[0] if partners[0] >= ENOUGH_PARTNERS * mask.sum() else choices[int(np.argmax(partners))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ class Scene:
     Attributes
     ----------
     image : ndarray, shape (C, *S)
-    maps : ndarray, shape (M, *S), float64
+    maps : ndarray, shape (M, *S)
+        In their own floating dtype: of volumes, a copy in another one may not fit.
     answer : callable
         Images, shape (b, C, *S), to probability of the target and whether it is the most probable class, (b, 2).
     window : tuple of float
@@ -71,17 +72,17 @@ class Scene:
                 raise GeometryError(f"{grid} is not the image's grid {shape}.", field=name, remedy="resample it first.")
         return cls(
             image=picture,
-            maps=heatmaps.astype(np.float64, copy=False),
+            maps=heatmaps if np.issubdtype(heatmaps.dtype, np.floating) else heatmaps.astype(np.float64),
             answer=partial(_answer, predict, image, target),
             window=_checked_window(window, picture),
             inside=inside,
             start=chosen,
         )
 
-    @property
+    @cached_property
     def valid(self) -> np.ndarray:
         """Which maps are finite throughout, shape (M,)."""
-        return np.isfinite(self.maps.reshape(len(self.maps), -1)).all(axis=1)
+        return np.array([np.isfinite(heatmap).all() for heatmap in self.maps], bool)
 
     def check_pair(self) -> None:
         """Raise where PAIR's algorithm does not apply."""

@@ -68,7 +68,7 @@ def information_scores(
     image : array or Tensor, shape (C, *S)
         The scan, one to three space axes.
     maps : array or Tensor, shape (M, *S)
-        Relevance, larger is more relevant. Whether absolute values count is the caller's decision.
+        Relevance, larger is more relevant, in any floating dtype (it is kept). Whether absolute values count is the caller's decision.
     predict : callable
         ``(B, C, *S) -> (B, K)``: probabilities of at least two classes, as array or Tensor. It gets arrays if the
         image is one, else Tensors, in the dtype and on the device of the image.
@@ -140,8 +140,8 @@ def constant_model_spread(image: Array, maps: Array, setting: Setting, **more: A
     Returns
     -------
     dict
-        ``["right" or "wrong"]["aic" or "sic"]``, before any scan is left out (see
-        `InformationCurves.constant_spread`). 0 in nd; not in pair, which measures the geometry of maps too.
+        ``["right" or "wrong"]["aic" or "sic"]``, see `InformationCurves.constant_spread`. 0 in nd; NaN in pair,
+        whose checks leave such models out; not 0 in pair without them, which measures the geometry of maps too.
     """
 
     def indifferent(images: Array) -> np.ndarray:

@@ -41,8 +41,8 @@ def similarity(
     Returns
     -------
     float
-        1 for equal maps. Two maps without any order (constant) are equal, one without order has nothing in common
-        with one that has any: 1 and 0; ``ssim`` takes them as they are. NaN where a map is not finite.
+        1 for equal maps. NaN where a map is not finite, or constant as far as it is compared: such a map (a dead
+        Grad-CAM) says nothing, so it is neither like nor unlike any other, a constant one included.
 
     Raises
     ------
@@ -56,14 +56,21 @@ def similarity(
     one, two = as_array(first), as_array(second)
     inside = _checked_mask(one, two, mask)
     # A mask picks voxels of the last axes, of every channel.
-    values, others = (one[..., inside].ravel(), two[..., inside].ravel())
-    if not (np.isfinite(values).all() and np.isfinite(others).all()):
+    values, others = one[..., inside].ravel(), two[..., inside].ravel()
+    axes = _space_axes(one, mask, n_axes) if kind == "ssim" else ()
+    if not (_varies(values, kind) and _varies(others, kind)):
         return float("nan")
     if kind == "ssim":
-        return _structural(_scaled(one, values), _scaled(two, others), inside, _space_axes(one, mask, n_axes))
+        return _structural(_scaled(one, values), _scaled(two, others), inside, axes)
     if kind == "absolute_spearman":
         values, others = np.abs(values), np.abs(others)
     return _correlation(values, others, ranked=kind != "pearson")
+
+
+def constant(maps: Any, kind: str, mask: np.ndarray | None) -> np.ndarray:
+    """Return which maps are finite but constant, as far as `similarity` compares them, shape (n_scans,)."""
+    compared = [_compared(heatmap, mask) for heatmap in maps]
+    return np.array([bool(np.isfinite(values).all()) and not _varies(values, kind) for values in compared], bool)
 
 
 def as_array(maps: Any) -> np.ndarray:
@@ -106,25 +113,21 @@ def _checked_mask(one: np.ndarray, two: np.ndarray, mask: np.ndarray | None) -> 
     return inside
 
 
+def _varies(values: np.ndarray, kind: str) -> bool:
+    """Return whether compared values are finite and not all equal."""
+    # Not by their variance: equal values are centred to rounding errors, which would pass as an order.
+    seen = np.abs(values) if kind == "absolute_spearman" else values
+    return bool(np.isfinite(seen).all() and seen.max() > seen.min())
+
+
 def _correlation(values: np.ndarray, others: np.ndarray, ranked: bool) -> float:
-    one, two = (_standard(array, ranked) for array in (values, others))
-    if one is None or two is None:
-        return float(one is None and two is None)
+    one, two = (standardised(average_ranks(array) if ranked else array) for array in (values, others))
     # Summed without BLAS, whose order of adding depends on the number of threads.
     return float(np.clip((one * two).sum(), -1, 1))
 
 
-def _standard(values: np.ndarray, ranked: bool) -> np.ndarray | None:
-    """Return values or their ranks, centred and of length one; None where all are equal."""
-    # Equal values are centred to rounding errors, which would pass as an order.
-    if values.max() == values.min():
-        return None
-    return standardised(average_ranks(values) if ranked else values)
-
-
 def _scaled(whole: np.ndarray, values: np.ndarray) -> np.ndarray:
-    largest = np.abs(values).max()
-    return whole / largest if largest > 0 else whole
+    return whole / np.abs(values).max()
 
 
 def _space_axes(whole: np.ndarray, mask: np.ndarray | None, n_axes: int | None) -> tuple[int, ...]:
