@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from heatproof import configuration
+from heatproof import configuration, studies
 from heatproof.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,26 +120,26 @@ def test_a_wrong_config_names_the_key_and_what_is_allowed(
 
 def test_a_linear_model_is_explained_by_linear_methods_only(default: dict[str, Any]) -> None:
     completed = study(configuration.complete(default))
-    assert configuration.methods_of(completed, "svm") == ["svm_weights", "svm_pattern"]
-    assert "svm_weights" not in configuration.methods_of(completed, "wang_b")
+    assert studies.methods_of(completed, "svm") == ["svm_weights", "svm_pattern"]
+    assert "svm_weights" not in studies.methods_of(completed, "wang_b")
 
 
 def test_the_methods_that_run_are_one_key(default: dict[str, Any]) -> None:
     study(default).setdefault("attribution", {})["methods"] = ["svm_pattern", "lrp", "edges"]
     completed = study(configuration.complete(default))
-    assert configuration.methods_of(completed, "wang_b") == ["lrp", "edges"]
-    assert configuration.methods_of(completed, "svm") == ["svm_pattern"]
-    assert configuration.methods_of(completed, "wang_b_published") == ["lrp"]  # those of both lists
+    assert studies.methods_of(completed, "wang_b") == ["lrp", "edges"]
+    assert studies.methods_of(completed, "svm") == ["svm_pattern"]
+    assert studies.methods_of(completed, "wang_b_published") == ["lrp"]  # those of both lists
     study(default)["attribution"]["methods"] = "all"
     everything = study(configuration.complete(default))
-    assert set(configuration.methods_of(everything, "wang_b")) > {"lrp", "edges", "saliency"}
+    assert set(studies.methods_of(everything, "wang_b")) > {"lrp", "edges", "saliency"}
 
 
 def test_only_methods_that_begin_at_training_scans_need_a_background() -> None:
-    assert configuration.needs_background({"method": "expected_gradients", "baseline": "training"})
-    assert configuration.needs_background({"method": "untrained", "inner_parameters": {"baseline": "training"}})
-    assert not configuration.needs_background({"method": "expected_gradients", "baseline": "zero"})
-    assert not configuration.needs_background({"method": "lrp"})
+    assert studies.needs_background({"method": "expected_gradients", "baseline": "training"})
+    assert studies.needs_background({"method": "untrained", "inner_parameters": {"baseline": "training"}})
+    assert not studies.needs_background({"method": "expected_gradients", "baseline": "zero"})
+    assert not studies.needs_background({"method": "lrp"})
 
 
 def leaves(schema: dict[str, Any], path: str) -> list[tuple[str, dict[str, Any], bool]]:
@@ -199,3 +199,26 @@ def test_a_whole_number_may_not_be_written_as_a_fraction(default: dict[str, Any]
     study(default)["folds"]["n_folds"] = 3.0
     with pytest.raises(ConfigError, match="n_folds"):
         configuration.complete(default)
+
+
+def test_the_mean_control_scan_is_refused_before_anything_runs_where_nobody_is_healthy(default: dict[str, Any]) -> None:
+    lesions = default["studies"]["brain_lesions"]
+    lesions["methods"]["ig_zero"]["baseline"] = "control_mean"
+    with pytest.raises(ConfigError, match=r"brain_lesions\.methods\.ig_zero\.baseline.*every class"):
+        configuration.complete(default)
+    lesions["cohort"]["kinds"] = ["none", "solid"]
+    configuration.complete(default)
+    del lesions["cohort"]["kinds"]
+    lesions["methods"]["ig_zero"]["baseline"] = "zero"
+    lesions["probes"]["removal"] = {"fills": ["control_mean"]}
+    with pytest.raises(ConfigError, match=r"probes\.removal\.fills"):
+        configuration.complete(default)
+
+
+def test_a_stage_that_probes_reads_nothing_but_its_own_keys(default: dict[str, Any]) -> None:
+    before = configuration.complete(default)["studies"]["brain_lesions"]
+    default["studies"]["brain_lesions"]["probes"]["randomisation"]["n_layers"] = 2
+    after = configuration.complete(default)["studies"]["brain_lesions"]
+    for stage, changed in (("probe", False), ("agree", False), ("randomise", True)):
+        assert (studies.probes_of(before, stage) != studies.probes_of(after, stage)) == changed
+    assert studies.probes_of(before, "agree")["metrics"] == ["retraining_agreement"]

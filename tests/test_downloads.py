@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import io
@@ -18,9 +19,9 @@ import numpy as np
 import pytest
 
 from heatproof import archives, downloads, transfers
-from heatproof.archives import ArchiveError, unpack
+from heatproof.archives import ArchiveError, RefusedArchiveError, unpack
 from heatproof.cohorts.releases import release_of
-from heatproof.downloads import CHECKSUMS, Download, checksum_lists, fetch_all
+from heatproof.downloads import CHECKSUMS, Download, fetch_all
 from heatproof.errors import ConfigError, HeatproofError
 from heatproof.files import read_table
 from heatproof.stages.fetch import fetch
@@ -44,6 +45,9 @@ class Behaviour:
     cuts: list[int | None] = field(default_factory=list)
     # Statuses answered instead of the file, one per request.
     refusals: list[int] = field(default_factory=list)
+    # Statuses sent along with the content, one per request, and what is said of its range.
+    statuses: list[int] = field(default_factory=list)
+    content_range: str | None = None
     redirect: str | None = None
     asked: list[dict[str, str]] = field(default_factory=list)
     sent: int = 0
@@ -79,7 +83,9 @@ def _answer(handler: http.server.BaseHTTPRequestHandler, does: Behaviour) -> Non
         handler.end_headers()
         return
     body = does.content[start:]
-    handler.send_response(206 if start else 200)
+    handler.send_response(does.statuses.pop(0) if does.statuses else 206 if start else 200)
+    if does.content_range:
+        handler.send_header("Content-Range", does.content_range)
     if start:
         handler.send_header("Content-Range", f"bytes {start}-{len(does.content) - 1}/{len(does.content)}")
     if does.states_length:
@@ -199,6 +205,62 @@ class TestTransfer:
         assert get(server, tmp_path) == CONTENT
         assert WAITED == [1, 2, 4]
 
+    def test_a_server_that_never_gets_further_is_given_up(self, server: Server, tmp_path: Path) -> None:
+        # Without ranges every attempt begins anew; that one brings more than the last leads nowhere.
+        server.does.ranges, server.does.cuts = False, [400, 500] * 20
+        with pytest.raises(DownloadError, match="cut 4 times in a row"):
+            get(server, tmp_path)
+        assert len(server.does.asked) == 5
+        server.does.asked.clear()
+        server.does.cuts = [600, 700, 800, 900, 1000, None]
+        assert get(server, tmp_path) == CONTENT
+
+    def test_a_page_instead_of_the_file_is_no_file(self, server: Server, tmp_path: Path) -> None:
+        server.does.content, server.does.statuses = b"wait", [202, 202, 202, 202]
+        with pytest.raises(DownloadError, match="answered 202"):
+            get(server, tmp_path)
+        assert len(server.does.asked) == 4
+        server.does.asked.clear()
+        server.does.statuses = [203]
+        with pytest.raises(DownloadError, match="answered 203"):
+            get(server, tmp_path)
+        assert len(server.does.asked) == 1
+        server.does.content, server.does.statuses = CONTENT, [202]
+        assert get(server, tmp_path) == CONTENT
+
+    def test_a_part_that_nobody_asked_for_is_not_the_whole(self, server: Server, tmp_path: Path) -> None:
+        server.does.statuses, server.does.content_range = [206], f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT) + 5}"
+        with pytest.raises(DownloadError, match=f"{len(CONTENT) + 5} bytes, {len(CONTENT)} are expected"):
+            get(server, tmp_path, n_bytes=len(CONTENT))
+
+    @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EACCES])
+    @pytest.mark.parametrize("where", ["open", "write", "note"])
+    def test_a_disk_that_refuses_is_not_the_servers_fault(
+        self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int, where: str
+    ) -> None:
+        class Full(io.BytesIO):
+            def write(self, block: Any) -> int:
+                raise OSError(fault, os.strerror(fault))
+
+        real, real_text = Path.open, Path.write_text
+
+        def opened(path: Path, *arguments: Any, **keys: Any) -> Any:
+            if path.suffix != ".part" or where == "note":
+                return real(path, *arguments, **keys)
+            return Full() if where == "write" else Full().write(b"")
+
+        def noted(path: Path, *arguments: Any, **keys: Any) -> int:
+            if where == "note" and path.suffix == ".json":
+                raise OSError(fault, os.strerror(fault))
+            return real_text(path, *arguments, **keys)
+
+        monkeypatch.setattr(Path, "open", opened)
+        monkeypatch.setattr(Path, "write_text", noted)
+        with pytest.raises(DownloadError, match=os.strerror(fault)) as caught:
+            get(server, tmp_path)
+        assert caught.value.file and caught.value.field and "make room" in str(caught.value.remedy)
+        assert len(server.does.asked) == 1 and not WAITED
+
     @pytest.mark.parametrize("status", [403, 404, 410])
     def test_a_refusal_is_final(self, server: Server, tmp_path: Path, status: int) -> None:
         server.does.refusals = [status]
@@ -274,6 +336,29 @@ class TestChecks:
         (tmp_path / "sub/data.bin").write_bytes(CONTENT)
         assert fetch_all(download, tmp_path, offline=True)["sha256"].tolist() == [SHA256]
 
+    def test_another_address_is_another_file_until_a_checksum_says_that_it_is_not(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        server.does.content = b"<html>not found</html>"
+        get(server, tmp_path)
+        server.does.content, server.url = CONTENT, f"{server.url}?right"
+        with pytest.raises(DownloadError, match="offline"):
+            fetch_all([Download(server.url, "data.bin")], tmp_path, offline=True)
+        assert (tmp_path / "data.bin").is_file()
+        assert get(server, tmp_path) == CONTENT
+        server.url += "&mirror"
+        asked = len(server.does.asked)
+        assert get(server, tmp_path, sha256=SHA256) == CONTENT
+        assert len(server.does.asked) == asked
+
+    def test_what_anyone_on_the_way_can_change_needs_a_checksum(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="use https, or give the sha256") as caught:
+            fetch_all([Download("http://mirror.example/x", "x")], tmp_path, offline=True)
+        assert (caught.value.file, caught.value.field) == ("x", "url")
+        for wanted in (Download("http://mirror.example/x", "x", SHA256), Download("https://mirror.example/x", "x")):
+            with pytest.raises(DownloadError, match="offline"):
+                fetch_all([wanted], tmp_path, offline=True)
+
     def test_a_full_disk_is_noticed_first(
         self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -286,16 +371,6 @@ class TestChecks:
     def test_paths_stay_in_the_folder(self, tmp_path: Path, path: str) -> None:
         with pytest.raises(DownloadError, match="leads out"):
             fetch_all([Download("http://x/y", path)], tmp_path)
-
-    def test_a_list_of_checksums_is_a_list_of_downloads(self, server: Server, tmp_path: Path) -> None:
-        listed = checksum_lists(f"{SHA256}  a/data.bin\n\n{SHA256.upper()} *b.bin\n", server.url)
-        assert [(one.path, one.sha256, one.url) for one in listed] == [
-            ("a/data.bin", SHA256, f"{server.url}/a/data.bin"),
-            ("b.bin", SHA256, f"{server.url}/b.bin"),
-        ]
-        assert len(fetch_all(listed, tmp_path, patience=PATIENCE)) == 2
-        with pytest.raises(DownloadError, match="line 1"):
-            checksum_lists("<html>", server.url)
 
 
 def zipped(members: dict[str, bytes], change: Callable[[zipfile.ZipInfo], None] = lambda info: None) -> bytes:
@@ -382,6 +457,100 @@ class TestArchives:
             with pytest.raises(ArchiveError, match="damaged"):
                 unpack(tmp_path / "a.zip", tmp_path / "out")
             assert list((tmp_path / "out").iterdir()) == []
+
+    @pytest.mark.parametrize("names", [("a", "a/b"), ("x" * 300 + ".mat",)])
+    def test_names_that_no_folder_can_hold_are_refused(self, tmp_path: Path, names: tuple[str, ...]) -> None:
+        (tmp_path / "a.zip").write_bytes(zipped(dict.fromkeys(names, b"1")))
+        with pytest.raises(RefusedArchiveError, match="impossible name") as caught:
+            unpack(tmp_path / "a.zip", tmp_path / "out")
+        assert caught.value.file == "a.zip" and caught.value.field and caught.value.remedy
+        assert list((tmp_path / "out").iterdir()) == []
+
+    def test_a_disk_that_refuses_is_not_the_archives_fault(
+        self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server.does.content = zipped({"1.mat": b"one"})
+        wanted = [Download(server.url, "a.zip", unpack=True, holds={"*.mat": 1})]
+        real = Path.open
+
+        def full(path: Path, *arguments: Any, **keys: Any) -> Any:
+            if path.name == "1.mat" and arguments == ("wb",):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(path, *arguments, **keys)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "open", full)
+            with pytest.raises(ArchiveError, match="No space left") as caught:
+                fetch_all(wanted, tmp_path, patience=PATIENCE)
+        assert caught.value.file == "a.zip" and "make room" in str(caught.value.remedy)
+        # The archive is kept, and there is no need to fetch it again.
+        assert "1.mat" in fetch_all(wanted, tmp_path, offline=True)["file_id"].tolist()
+
+    def test_what_a_killed_process_left_is_neither_counted_nor_kept(self, server: Server, tmp_path: Path) -> None:
+        server.does.content = zipped({"x/1.mat": b"one", "x/2.mat": b"two"})
+        wanted = [Download(server.url, "a.zip", unpack=True, holds={"**/*.mat": 2})]
+        for name in ("1.mat", "2.mat"):
+            left = tmp_path / ".unpacking-abc/x" / name
+            left.parent.mkdir(parents=True, exist_ok=True)
+            left.write_bytes(b"half")
+        table = fetch_all(wanted, tmp_path, patience=PATIENCE)
+        assert table["file_id"].tolist() == ["a.zip", "x/1.mat", "x/2.mat"]
+        assert (tmp_path / "x/1.mat").read_bytes() == b"one"
+        assert not (tmp_path / ".unpacking-abc").exists()
+
+    @pytest.mark.parametrize(
+        "wrong", [b"", b"<html>not found</html>", zipped({"1.mat": b"one"}), zipped({"a": b"", "a/b": b""})]
+    )
+    def test_a_wrong_archive_is_never_adopted(self, server: Server, tmp_path: Path, wrong: bytes) -> None:
+        right = zipped({"1.mat": b"one", "2.mat": b"two"})
+        wanted = [Download(server.url, "a.zip", unpack=True, holds={"*.mat": 2})]
+        server.does.content = wrong
+        with pytest.raises(HeatproofError, match=r"damaged|holds 1 files|impossible"):
+            fetch_all(wanted, tmp_path, patience=PATIENCE)
+        assert {path.name for path in tmp_path.iterdir()} == {CHECKSUMS, downloads.LOCK}
+        assert len(read_table(tmp_path / CHECKSUMS)) == 0
+        server.does.content, server.does.tag = right, '"two"'
+        assert len(fetch_all(wanted, tmp_path, patience=PATIENCE)) == 3
+
+    def test_an_archive_that_a_person_put_there_is_not_removed(self, tmp_path: Path) -> None:
+        (tmp_path / "a.zip").write_bytes(zipped({"1.mat": b"one"}))
+        wanted = [Download("https://mirror.example/a.zip", "a.zip", unpack=True, holds={"*.mat": 2})]
+        for _ in range(2):
+            with pytest.raises(DownloadError, match="holds 1 files"):
+                fetch_all(wanted, tmp_path, offline=True)
+            assert (tmp_path / "a.zip").is_file()
+        (tmp_path / "a.zip").write_bytes(zipped({"1.mat": b"one", "2.mat": b"two"}))
+        assert len(fetch_all(wanted, tmp_path, offline=True)) == 3
+
+    def test_files_that_are_not_of_the_archive_are_named(self, server: Server, tmp_path: Path) -> None:
+        server.does.content = zipped({"1.mat": b"one"})
+        wanted = [Download(server.url, "a.zip", unpack=True, holds={"*.mat": 1})]
+        fetch_all(wanted, tmp_path, patience=PATIENCE)
+        (tmp_path / "2.mat").write_bytes(b"mine")
+        with pytest.raises(DownloadError, match=r"folder holds 2 files \*\.mat.*remove what does not belong"):
+            fetch_all(wanted, tmp_path, offline=True)
+
+    def test_a_member_comes_back_from_an_archive_that_was_packed_anew(self, server: Server, tmp_path: Path) -> None:
+        members = {"x/1.mat": b"one" * 50, "x/2.mat": b"two" * 50}
+        server.does.content = zipped(members)
+        wanted = [Download(server.url, "a.zip", unpack=True, holds={"**/*.mat": 2})]
+        fetch_all(wanted, tmp_path, patience=PATIENCE)
+
+        def packed_anew(info: zipfile.ZipInfo) -> None:
+            info.compress_type = zipfile.ZIP_STORED
+
+        (tmp_path / "x/1.mat").unlink()
+        server.does.content, server.does.tag = zipped(members, packed_anew), '"two"'
+        fetch_all(wanted, tmp_path, patience=PATIENCE)
+        assert (tmp_path / "x/1.mat").read_bytes() == members["x/1.mat"]
+        # Other contents are another version: nothing of it comes to lie beside the old files.
+        (tmp_path / "x/1.mat").unlink()
+        server.does.content, server.does.tag = zipped({**members, "x/2.mat": b"new"}), '"three"'
+        with pytest.raises(DownloadError, match=r"1 of its files.*x/2\.mat") as caught:
+            fetch_all(wanted, tmp_path, patience=PATIENCE)
+        assert CHECKSUMS in str(caught.value.remedy)
+        assert not (tmp_path / "a.zip").exists() and not (tmp_path / "x/1.mat").exists()
+        assert (tmp_path / "x/2.mat").read_bytes() == members["x/2.mat"]
 
     def test_an_archive_is_fetched_unpacked_and_then_known_by_its_files(self, server: Server, tmp_path: Path) -> None:
         server.does.content = zipped({"x/1.mat": b"one", "x/2.mat": b"two"})

@@ -241,23 +241,59 @@ def test_numbers_depend_on_the_seed_and_not_on_the_order_of_the_rows():
     assert (other["low"] != statistics.faithfulness(probes, **FEW)["low"]).any()
 
 
+def curve_rows(curves: dict[str, list[list[float]]], *, null: str = "") -> pd.DataFrame:
+    """Curves of one network on a grid of their own length: `curves[method][scan]`."""
+    return pd.concat([
+        pd.DataFrame({
+            "model": "net", "recipe": "corrected", "fold": 0, "seed": 1, "method": method, "null": null,
+            "scan_id": f"s{scan}", "metric": "aic", "setting": "pair webp", "x": np.linspace(0, 1, len(heights)),
+            "y": np.array(heights, float),
+        })
+        for method, scans in curves.items() for scan, heights in enumerate(scans)
+    ], ignore_index=True)  # fmt: skip
+
+
 def test_the_median_curve_is_degenerate_where_half_the_scans_are_never_right_and_the_mean_is_not():
     from heatproof.statistics import median_curves
 
-    x = np.linspace(0, 1, 5)
-    rows = []
-    for scan, steps in enumerate(([0, 0, 1, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1])):
-        for null in ("", "turned"):
-            rows.append(
-                pd.DataFrame(
-                    {"model": "net", "recipe": "corrected", "fold": 0, "seed": 1, "method": "saliency", "null": null,
-                     "scan_id": f"s{scan}", "metric": "aic", "setting": "pair webp", "x": x,
-                     "y": np.ones(5) if null else np.array(steps, float)}
-                )
-            )  # fmt: skip
-    table = median_curves(pd.concat(rows, ignore_index=True))
+    own = {"saliency": [[0, 0, 1, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1]]}
+    table = median_curves(pd.concat([curve_rows(own), curve_rows({"saliency": [[1] * 5] * 3}, null="turned")]))
     (row,) = table.itertuples()
     assert (row.n_scans, row.median_curve_area) == (3, 0.0)
-    # One scan in three is right from x = .5 on.
-    assert row.mean_curve_area == pytest.approx(0.5 / 3)
+    # One scan in three is right from x = .5 on, halfway from .25 on; what the whole scan adds does not count.
+    assert row.mean_curve_area == pytest.approx((0.125 + 0.5) / 3)
     assert list(median_curves(pd.DataFrame()).columns) == list(table.columns)
+
+
+def test_the_area_of_a_straight_curve_does_not_shrink_with_the_grid():
+    from heatproof.statistics import median_curves
+
+    for n in (5, 41):
+        rising = np.linspace(0, 1, n)
+        (row,) = median_curves(curve_rows({"saliency": [rising]})).itertuples()
+        # A half but for the last triangle, which the whole scan reaches.
+        assert row.median_curve_area == pytest.approx(0.5 - 0.5 / (n - 1) ** 2)
+
+
+def test_median_curves_count_the_scans_that_every_method_has():
+    from heatproof.statistics import median_curves
+
+    flat, gone = [0.2] * 5, [0.2, np.nan, 0.2, 0.2, 0.2]
+    own = {
+        "saliency": [[0.4] * 5, [1.0] * 5, [0.6] * 5, [0.6] * 5],
+        "lrp": [flat, gone, flat, flat],
+        "gradcam": [gone, gone, flat, gone],
+        "exact_truth": [[0.9] * 5, [0.9] * 5],
+    }
+    curves = curve_rows(own)
+    for rows in (curves, curves.dropna(subset="y"), curves.sample(frac=1, random_state=0)):
+        table = median_curves(rows).set_index("method")
+        # The second scan lacks a method; one that fails almost everywhere and the truth take no scan with them.
+        assert table["n_scans"].to_dict() == {"saliency": 3, "lrp": 3, "gradcam": 1, "exact_truth": 1}
+        assert table.loc["saliency", "mean_curve_area"] == pytest.approx((0.4 + 0.6 + 0.6) / 3)
+        assert table.loc["saliency", "median_curve_area"] == pytest.approx(0.6)
+        assert table.loc["exact_truth", "mean_curve_area"] == pytest.approx(0.9)
+        assert np.isnan(table.loc["gradcam", "mean_curve_area"])
+    # Another network's gaps are its own.
+    both = median_curves(pd.concat([curves, curve_rows({"saliency": own["saliency"]}).assign(model="other")]))
+    assert both.set_index(["model", "method"]).loc[("other", "saliency"), "n_scans"] == 4

@@ -33,7 +33,10 @@ MINIMAL = Path(__file__).parents[1] / "workflow/minimal.yaml"
 def completed(cohort: dict[str, Any]) -> dict[str, Any]:
     """Return a cohort entry as the workflow passes it on: checked, with its defaults."""
     config = yaml.safe_load(MINIMAL.read_text(encoding="utf-8"))
-    config["studies"]["alzheimers"]["cohort"] = cohort
+    study = config["studies"]["alzheimers"]
+    study["cohort"] = cohort
+    # Not every cohort here has controls whose mean could be a baseline.
+    study["methods"]["ig"]["baseline"] = "zero"
     return configuration.complete(config)["studies"]["alzheimers"]["cohort"]
 
 
@@ -326,6 +329,12 @@ class TestTiles:
         with pytest.raises(ConfigError, match=word):
             run(self.spec(tiles), tmp_path)
 
+    @pytest.mark.parametrize("keys", [{"has_controls": False}, {"diagnosis": {"clear": ["a"], "affected": ["b"]}}])
+    def test_keys_that_tiles_contradict_are_refused_before_a_file_is_read(self, tmp_path: Path, keys: dict) -> None:
+        with pytest.raises(ConfigError) as caught:
+            open_source(self.spec({"size": [8, 8]}, **keys), seed=1, root=tmp_path)
+        assert caught.value.field == f"cohort.{next(iter(keys))}" and caught.value.remedy
+
     def test_an_image_without_a_mask_cannot_be_labelled(self, tmp_path: Path) -> None:
         self.write(tmp_path)
         write_rows(tmp_path / "images.tsv", [{**row, "mask_path": ""} for row in image_rows(4)])
@@ -452,6 +461,63 @@ def test_exported_slices_without_label_mask_or_image_are_refused(tmp_path: Path)
     assert set(intake(tmp_path)) == {"slice-0006", "slice-0011", "slice-0099"}
 
 
+@pytest.mark.parametrize(
+    ("lines", "field", "word"),
+    [
+        (["1,1", "1,3"], "index", "number 1 comes again in line 3"),
+        (["1,1", "0001,1"], "index", "number 1 comes again"),
+        (["1,1", "x,3"], "index", "'x' in line 3"),
+        (["1,1", "2.5,3"], "index", "'2.5' in line 3"),
+        (["1,1", ",3"], "index", "'' in line 3"),
+        (["1,1", "6,"], "label", "no label in line 3"),
+    ],
+)
+def test_a_table_of_labels_that_contradicts_itself_is_refused(
+    tmp_path: Path, lines: list[str], field: str, word: str
+) -> None:
+    folder = write_exported(tmp_path)
+    (folder / "labels.csv").write_text("\n".join(["index,label", *lines, "11,2\n"]), encoding="utf-8")
+    with pytest.raises(IntakeError, match=word) as caught:
+        run({**EXPORTED, "on_bad_scan": "exclude"}, tmp_path)
+    assert (caught.value.file, caught.value.field) == ("labels.csv", field)
+    assert caught.value.remedy
+
+
+def test_labels_are_read_as_they_are_typed(tmp_path: Path) -> None:
+    folder = write_exported(tmp_path, 3)
+    (folder / "labels.csv").write_text("index,label\n1.0,1.0\n6,2\n11,3\n", encoding="utf-8")
+    with run(EXPORTED, tmp_path) as cohort:
+        assert cohort.participants["diagnosis"].tolist() == ["meningioma", "glioma", "pituitary"]
+
+
+def test_two_files_of_one_number_are_refused(tmp_path: Path) -> None:
+    folder = write_exported(tmp_path)
+    write_png(folder / "images/1.png", grey(99))
+    with pytest.raises(IntakeError, match=r"the number of images/0001\.png") as caught:
+        run(EXPORTED, tmp_path)
+    assert (caught.value.file, caught.value.field) == ("images/1.png", "index")
+    write_slice(write_release(tmp_path) / "again/7.mat", grey(99), disc(), 1, "100360")
+    with pytest.raises(IntakeError, match=r"the number of again/7\.mat"):
+        run(CHENG, tmp_path)
+
+
+def test_what_a_killed_process_left_of_an_archive_is_not_read(tmp_path: Path) -> None:
+    folder = write_release(tmp_path)
+    write_slice(folder / ".unpacking-abc/99.mat", grey(99), disc(), 1, "100360")
+    (folder / ".unpacking-abc/cvind.mat").write_bytes(b"half")
+    with run(CHENG, tmp_path) as cohort:
+        assert len(cohort) == 12 and "published_fold" in cohort.participants
+
+
+@pytest.mark.parametrize("key", ["participants", "block_size"])
+def test_blocks_have_no_meaning_where_patients_are_named(tmp_path: Path, key: str) -> None:
+    write_release(tmp_path)
+    chosen = {"participants": "images", "block_size": 5}[key]
+    with pytest.raises(ConfigError, match="layout: png") as caught:
+        run({**CHENG, key: chosen}, tmp_path)
+    assert caught.value.field == f"cohort.{key}"
+
+
 # ----------------------------------------------------------------------------------------- radiography
 
 
@@ -497,6 +563,25 @@ def test_lungs_can_stand_in_for_lesions_of_patients_only(tmp_path: Path) -> None
         assert cohort.description["lesion"] == "the lungs stand in for the lesion"
     with pytest.raises(ConfigError, match="lung_masks: true"):
         run({**RADIOGRAPHY, "lungs_as_lesion": True, "lung_masks": False}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"classes": ["COVID", "Normal"]},
+        {"classes": ["sick", "well"], "diagnosis": {"sick": ["COVID"], "well": ["Normal"]}},
+    ],
+)
+def test_lungs_stand_in_for_lesions_only_beside_a_control(tmp_path: Path, keys: dict) -> None:
+    # Refused before a file is read: there is none.
+    with pytest.raises(ConfigError, match="not the first class") as caught:
+        open_source(completed({**RADIOGRAPHY, "lungs_as_lesion": True, **keys}), seed=1, root=tmp_path)
+    assert caught.value.field == "cohort.classes" and "lungs_as_lesion: false" in str(caught.value.remedy)
+    write_radiography(tmp_path)
+    with run({**RADIOGRAPHY, "lungs_as_lesion": True, "classes": ["COVID", "Lung_Opacity"]}, tmp_path) as cohort:
+        assert not cohort.has_controls and cohort.truth("COVID-3").any()
+    with run({**RADIOGRAPHY, "classes": ["COVID", "Normal"]}, tmp_path) as cohort:
+        assert not cohort.has_controls
 
 
 def test_a_missing_class_or_mask_is_named(tmp_path: Path) -> None:

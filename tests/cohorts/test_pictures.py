@@ -143,6 +143,16 @@ class TestMasks:
         path = write_png(tmp_path / "a.png", (disc() * largest).astype(np.uint8))
         np.testing.assert_array_equal(read_mask(path), disc())
 
+    @pytest.mark.parametrize("shade", [1, 20, 100, 254])
+    def test_no_shade_of_a_lossless_file_is_lost(self, tmp_path: Path, shade: int) -> None:
+        values = (disc() * 255).astype(np.uint8)
+        values[20, 12] = shade
+        refused(lambda: read_mask(write_png(tmp_path / "a.png", values)), "a.png", "1 pixels", "two values per file")
+        # Most of the lesion would be gone beside a brighter speck.
+        values = (disc() * shade).astype(np.uint8)
+        values[20, 12] = 255
+        refused(lambda: read_mask(write_png(tmp_path / "b.png", values)), "b.png", f"{disc().sum()} pixels")
+
     def test_any_colour_counts_and_opacity_does_not(self, tmp_path: Path) -> None:
         values = np.zeros((*SHAPE, 4), np.uint8)
         values[..., 3] = 255

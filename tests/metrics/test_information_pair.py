@@ -146,6 +146,11 @@ def test_the_published_accuracy_curve_ranks_maps_for_a_model_that_is_always_righ
     assert not curves.excluded and np.ptp(curves.aic_auc) > 0.005
     np.testing.assert_allclose(curves.aic_auc, (1 - last) / 2, atol=1e-3)
     assert constant_model_spread(image, maps(), unchecked)["right"]["aic"] == pytest.approx(np.ptp(curves.aic_auc))
+    # with the checks no constant model is counted, so none tells maps apart or not
+    for spread in (curves.constant_spread(), constant_model_spread(image, maps(), unchecked)):
+        assert np.isfinite([value for found in spread.values() for value in found.values()]).all()
+    for spread in (checked.constant_spread(), constant_model_spread(image, maps(), Setting("pair"))):
+        assert np.isnan([value for found in spread.values() for value in found.values()]).all()
     # the peer leaves the image out, but a model that answers only to the original passes its checks
     assert "not above" in checked.excluded
 

@@ -109,14 +109,21 @@ def test_channels_are_not_an_axis_of_the_window():
     assert whole == pytest.approx(np.mean(parts), abs=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["spearman", "absolute_spearman", "pearson"])
-def test_a_constant_map_shares_nothing_with_one_that_has_an_order(kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_constant_map_has_no_similarity_with_anything(kind):
     first, _ = two_maps(2)
     # The mean of these equal values is not quite their value.
     constant = np.full(first.shape, 0.3)
     assert (constant - constant.mean()).any()
-    assert similarity(first, constant, kind) == similarity(constant, first, kind) == 0
-    assert similarity(constant, 0 * constant, kind) == 1
+    pairs = [(first, constant), (constant, first), (constant, 0 * constant), (0 * constant, 0 * constant)]
+    assert np.isnan([similarity(one, two, kind) for one, two in pairs]).all()
+    # what lies outside the mask is not compared
+    mask = np.zeros(first.shape, bool)
+    mask[:, :6] = True
+    assert np.isnan(similarity(first, np.where(mask, 0.3, first), kind, mask))
+    assert np.isfinite(similarity(first, np.where(mask, first, 0.3), kind, mask))
+    # signs are no order where they are dropped
+    assert np.isnan(similarity(first, np.sign(first), kind)) == (kind == "absolute_spearman")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -162,3 +169,15 @@ def test_retraining_agreement_is_the_mean_over_all_pairs_of_runs():
     np.testing.assert_allclose(retraining_agreement(np.stack([signal, signal])), 1)
     with pytest.raises(ConfigError, match="two seeds"):
         retraining_agreement(runs[:1])
+
+
+def test_a_scan_with_a_constant_map_has_neither_agreement_nor_a_twin():
+    runs = np.random.default_rng(6).normal(size=(3, 4, 12, 13))
+    whole = retraining_agreement(runs)
+    dead = runs.copy()
+    dead[1, 2], dead[:, 3] = 0, 0
+    found = retraining_agreement(dead)
+    np.testing.assert_array_equal(found[:2], whole[:2])
+    assert np.isnan(found[2:]).all()
+    for one, two in ((dead[0], dead[1]), (dead[1], dead[0])):
+        assert np.isnan(data_randomisation(one, two)).tolist() == [False, False, True, True]

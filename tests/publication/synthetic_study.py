@@ -466,6 +466,7 @@ def write_tables(study: Study) -> dict[str, Path]:
         intake=folder / "intake.tsv",
         volumes=folder / "volumes.tsv",
         cohort=folder / "cohort.h5",
+        settings=("nd push_pull information",),
         seed=1,
         n_bootstrap=200,
         n_permutations=499,

@@ -105,6 +105,29 @@ def test_a_method_within_its_surrogates_is_said_but_a_control_is_not(finished):
     assert said(float("nan")) == ["Group maps not compared with surrogates by this metric: Saliency."]
 
 
+def test_information_curves_of_few_people_are_said_with_the_scans_that_gave_no_answer(finished):
+    faithfulness = read_text_table(finished[1]["faithfulness"])
+    unanswered = read_text_table(finished[1]["unanswered"])
+
+    def said(n_people: int, n_scans: int, **changed: str) -> list[str]:
+        rows = faithfulness.assign(n_people=n_people, **changed)
+        # A control that was seen on fewer scans, and a method that failed on most, say nothing about the question.
+        rows.loc[rows["method"].isin(("exact_truth", "saliency")), "n_people"] = 1
+        lost = unanswered.assign(model="boehle", metric="aic", n_scans=n_scans)
+        summary = summary_of(finished, faithfulness=rows, unanswered=lost.head(1) if n_scans else lost.head(0))
+        return [warning.text for warning in summary.further if "Information curves" in warning.text]
+
+    aic, sic = "AIC, nd push-pull information", "SIC, nd push-pull information"
+    assert said(20, 9) == []
+    assert said(19, 9, recipe="as_published") == []
+    assert said(19, 0) == [f"Information curves of Böhle rest on 19 people ({aic}; {sic})."]
+    assert said(7, 9) == [
+        f"Information curves of Böhle rest on 7 people ({aic}), because 9 scans could not be asked; see “Scans without "
+        "an answer”.",
+        f"Information curves of Böhle rest on 7 people ({sic}).",
+    ]
+
+
 def test_no_prior_no_verdict(finished):
     ranking = read_text_table(finished[1]["ranking"]).assign(beats_prior="")
     summary = summary_of(finished, ranking=ranking)

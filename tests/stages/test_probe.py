@@ -51,7 +51,7 @@ def spec(*metrics: str, **changes: object) -> dict:
 
 def job(**changes: object) -> ProbeJob:
     common = {"study": "demo", "model": "net", "recipe": "corrected", "fold": 0, "seed": 1, "study_seed": 3}
-    attributes = {"methods": "all", "target": "patient", "batch_size": 8, "max_scans": None, "n_background": 4}
+    attributes = {"batch_size": 8, "n_background": 4, "precision": "float32"}
     found = {**common, "spec": spec(*ALL), "methods": METHODS, "attribution": attributes, **changes}
     return ProbeJob(**found)
 

@@ -13,13 +13,14 @@ from test_train_stage import NETWORK, PARTS, SVM, TRAINING, mark_scans, run
 from training_cohort import write_cohort
 
 from heatproof.cohorts.store import Cohort
-from heatproof.configuration import fitted_recipes, schema_entries
+from heatproof.configuration import schema_entries
 from heatproof.errors import ConfigError, IntakeError, LeakageError, UnsupportedModelError
 from heatproof.files import read_table, sha256_of, write_table
 from heatproof.intensities import FITTED_INTENSITIES, OWN_INTENSITIES
 from heatproof.leakage import WHOLE_COHORT, check_parts, fitting_scans
 from heatproof.models import NetworkSpec, load_foreign_weights, load_weights, save_weights
 from heatproof.stages.attribute import AttributionJob, attribute
+from heatproof.studies import fitted_recipes
 from heatproof.training import ScanLoader, normalise
 from heatproof.training.intensity import DEVIATION_FLOOR, FittedIntensity, fit_intensity
 from heatproof.training.parts import planned_rows

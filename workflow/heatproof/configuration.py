@@ -16,28 +16,15 @@ from typing import Any
 import yaml
 
 from heatproof.errors import ConfigError
-from heatproof.intensities import FITTED_INTENSITIES
+from heatproof.studies import ALL, INDIVIDUAL_TRUTHS, LINEAR_METHODS, methods_of, unknown_control_means
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
 SELECTOR = "one_of_"
-# What a list of methods may say instead.
-ALL = "all"
-# Networks without layers: methods that need a network's gradients or hooks are not run on them.
-LINEAR_NETWORKS = ("linear_svm",)
 # Names of rules and targets, after which no study can be called.
 RESERVED = {
     "all", "prepare", "split", "truth", "train", "attribute", "score", "pool", "probe", "randomise", "agree", "collect",
     "tabulate", "plot", "report", "replicate", "plan", "fetch",
 }  # fmt: skip
-LINEAR_METHODS = ("svm_weights", "svm_pattern")
-# Truths that every scan has for itself, the first where there are several; the others are one map for all.
-INDIVIDUAL_TRUTHS = ("injected", "lesions")
-# Which stage answers which of the `probes.metrics`.
-PROBED_BY = {
-    "probe": {"aic", "sic", "insertion", "deletion", "road", "infidelity", "f_fidelity"},
-    "randomise": {"cascading_mprt", "smooth_mprt", "efficient_mprt", "data_randomisation", "max_sensitivity"},
-    "agree": {"retraining_agreement"},
-}
 
 
 def complete(config: Mapping[str, Any], source: str = "config") -> dict[str, Any]:
@@ -65,39 +52,6 @@ def complete(config: Mapping[str, Any], source: str = "config") -> dict[str, Any
     for name, study in completed["studies"].items():
         _check_study(study, ("studies", name), source)
     return completed
-
-
-def methods_of(study: Mapping[str, Any], model: str) -> list[str]:
-    """Return the ids of the methods that explain a model: all that suit it, are run and are on its own list."""
-    entry = study["models"][model]
-    linear = entry["network"] in LINEAR_NETWORKS
-    names = [name for name, method in study["methods"].items() if (method["method"] in LINEAR_METHODS) == linear]
-    for chosen in (study["attribution"]["methods"], entry.get("methods")):
-        names = [name for name in names if chosen in (None, ALL) or name in chosen]
-    return names
-
-
-def needs_permuted(method: Mapping[str, Any]) -> bool:
-    """Return whether a configured method explains a network that was trained on permuted labels."""
-    return method["method"] == "label_permuted"
-
-
-def probed_models(study: Mapping[str, Any], stage: str) -> list[str]:
-    """Return the models of a study that a stage of `PROBED_BY` asks anything; the linear ones are never asked."""
-    if not PROBED_BY[stage] & set(study["probes"]["metrics"]):
-        return []
-    return [name for name, model in study["models"].items() if model["network"] not in LINEAR_NETWORKS]
-
-
-def fitted_recipes(study: Mapping[str, Any]) -> list[str]:
-    """Return the recipes of a study with a model whose normalisation is fitted to scans."""
-    return sorted({model["recipe"] for model in study["models"].values() if model["intensity"] in FITTED_INTENSITIES})
-
-
-def needs_background(method: Mapping[str, Any]) -> bool:
-    """Return whether a configured method, or the one inside a control, begins at training scans."""
-    inner = method.get("inner_parameters") or {}
-    return "training" in (method.get("baseline"), inner.get("baseline"))
 
 
 def schema_entries(file: str) -> dict[str, Any]:
@@ -264,6 +218,13 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
                     field=_dotted((*path, *where)),
                     remedy=f"use ids of this study's methods: {', '.join(study['methods'])}.",
                 )
+    for where in unknown_control_means(study):
+        raise ConfigError(
+            "the mean control scan is not known: every class of this cohort is a disease.",
+            file=source,
+            field=_dotted((*path, *where)),
+            remedy="use another baseline or fill, such as zero or blur.",
+        )
     for name in study["models"]:
         if not methods_of(study, name):
             raise ConfigError(

@@ -2,31 +2,35 @@
 
 A source of data is a list of `Download`; `fetch_all` brings a folder to that state and says what is in it. What
 has no published checksum is trusted at its first download; ``checksums.tsv`` beside the data keeps what came, and
-from then on nothing else is accepted.
+from then on nothing else is accepted. Of an archive the files in it are kept so, not its own bytes: some servers pack
+it anew for every download.
 """
 
 from __future__ import annotations
 
 import fcntl
+import ipaddress
 import logging
 import shutil
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from heatproof.archives import LARGEST_BYTES, unpack
-from heatproof.files import read_table, sha256_of, write_table
+from heatproof.archives import LARGEST_BYTES, RefusedArchiveError, unpack, visible
+from heatproof.checksums import CHECKSUMS, Kept, as_table, read_checksums, write_checksums
+from heatproof.errors import ConfigError
+from heatproof.files import sha256_of
 from heatproof.transfers import DownloadError, Patience, discard, transfer
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOGGER = logging.getLogger(__name__)
-CHECKSUMS = "checksums.tsv"
 LOCK = ".downloads.lock"
-COLUMNS = ("file_id", "bytes", "sha256", "origin")
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,17 @@ class Download:
     Attributes
     ----------
     url : str
-        Where it lies.
+        Where it lies: https, or http where `sha256` is given or the host is this computer.
     path : str
         Where it shall lie, relative to the folder, with forward slashes.
     sha256 : str, optional
-        Its checksum in hexadecimal digits; without one the first download decides.
+        Its checksum in hexadecimal digits; without one the first download decides, of an archive the files in it.
     n_bytes : int, optional
         Its size.
     unpack : bool
         Whether it is a zip archive that is unpacked beside it and then removed.
     holds : mapping of str to int
-        For an archive: pattern -> number of files that it leaves in the folder.
+        For an archive: pattern, relative to the archive's own folder -> number of files that it holds.
     largest_bytes : int
         For an archive: most bytes that it may unpack to.
     """
@@ -58,15 +62,6 @@ class Download:
     unpack: bool = False
     holds: Mapping[str, int] = field(default_factory=dict)
     largest_bytes: int = LARGEST_BYTES
-
-
-@dataclass(frozen=True)
-class Kept:
-    """One row of checksums.tsv: a file, its size, its checksum, and the address or archive that it came from."""
-
-    n_bytes: int
-    sha256: str
-    origin: str
 
 
 def fetch_all(
@@ -96,80 +91,103 @@ def fetch_all(
 
     Raises
     ------
-    DownloadError
-        If a file cannot be fetched, is not the one expected, was changed since it was fetched, or is missing
-        while `offline`.
+    ConfigError
+        If an address is http, which anyone on the way can change, and no checksum is given.
+    HeatproofError
+        If a file cannot be fetched or unpacked, is not the one expected, was changed since it was fetched, or is
+        missing while `offline`.
     """
     for download in downloads:
         _require_inside(download.path)
+        _require_safe(download)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        kept = _read_checksums(folder)
+        kept = read_checksums(folder)
         for download in downloads:
             _settle(download, folder, kept, offline, patience)
-    return _table(kept)
-
-
-def checksum_lists(text: str, address: str) -> list[Download]:
-    """Return the downloads of a ``SHA256SUMS`` list: lines of a checksum, blanks and a path.
-
-    Parameters
-    ----------
-    text : str
-        The list.
-    address : str
-        What the paths are relative to.
-
-    Raises
-    ------
-    DownloadError
-        If a line is no checksum and path.
-    """
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        digest, _, path = line.strip().partition(" ")
-        path = path.strip().removeprefix("*")
-        if len(digest) != 64 or set(digest.lower()) - set("0123456789abcdef") or not path:
-            raise DownloadError(
-                f"line {number} is no checksum and path.", file="SHA256SUMS", remedy="fetch the list again."
-            )
-        found.append(Download(f"{address.rstrip('/')}/{path}", path, digest.lower()))
-    return found
+    return as_table(kept)
 
 
 def _settle(download: Download, folder: Path, kept: dict[str, Kept], offline: bool, patience: Patience) -> None:
     """Bring one download to its state, and write down what came."""
     target = folder / download.path
     if download.unpack and not target.exists() and _is_unpacked(download, folder, kept):
+        _require_holds(download, target.parent, "folder")
         return
-    if not target.exists():
-        _fetch(download, target, kept.get(download.path), offline, patience)
+    row = kept.get(download.path)
+    # Another address is another file, until a checksum says that it is not.
+    is_other = row is not None and row.origin != download.url and download.sha256 is None
+    if is_other and not offline:
+        _forget(download, folder, kept)
+    is_given = target.exists() and download.path not in kept
+    known = None if download.unpack else kept.get(download.path)
+    if is_other or not target.exists():
+        _fetch(download, target, known, offline, patience)
     found = Kept(target.stat().st_size, sha256_of(target), download.url)
-    _require_expected(download, target, found, kept.get(download.path))
+    _require_expected(download, target, found, known)
     kept[download.path] = found
-    _write_checksums(folder, kept)
+    write_checksums(folder, kept)
     if download.unpack:
-        files = unpack(target, target.parent, largest_bytes=download.largest_bytes)
-        _require_holds(download, folder)
-        for path in (target.parent / file for file in files):
-            kept[path.relative_to(folder).as_posix()] = Kept(path.stat().st_size, sha256_of(path), download.path)
-        _write_checksums(folder, kept)
-        # What was in it is checked by itself from now on.
-        target.unlink()
+        _unpack(download, folder, kept, is_given)
+
+
+def _unpack(download: Download, folder: Path, kept: dict[str, Kept], is_given: bool) -> None:
+    """Replace an archive by its members; one that is wrong is not used again, but what a person put there stays."""
+    target = folder / download.path
+    members: dict[str, Kept] = {}
+    accept = partial(_accept, download, folder, kept, members)
+    try:
+        unpack(target, target.parent, largest_bytes=download.largest_bytes, accept=accept)
+    except (RefusedArchiveError, DownloadError):
+        if download.sha256 is None:
+            _forget(download, folder, kept, is_given=is_given)
+        raise
+    kept |= members
+    write_checksums(folder, kept)
+    # What was in it is checked by itself from now on.
+    target.unlink()
+    _require_holds(download, target.parent, "folder")
+
+
+def _accept(
+    download: Download, folder: Path, kept: Mapping[str, Kept], members: dict[str, Kept], place: Path, files: list[Path]
+) -> None:
+    """Add the files of an archive to its members; raise if they are not those that are expected or were once there."""
+    _require_holds(download, place, "archive")
+    beside = (folder / download.path).parent.relative_to(folder)
+    for file in files:
+        path = place / file
+        members[(beside / file).as_posix()] = Kept(path.stat().st_size, sha256_of(path), download.path)
+    known = {path: one for path, one in kept.items() if one.origin == download.path}
+    changed = sorted(path for path, one in known.items() if members.get(path) != one)
+    if changed and download.sha256 is None:
+        raise DownloadError(
+            f"{len(changed)} of its files are missing, or others than when it was first unpacked ({changed[0]}).",
+            file=download.path,
+            field="sha256",
+            remedy=f"if the origin has a new version, remove the rows of its files from {CHECKSUMS}.",
+        )
+
+
+def _forget(download: Download, folder: Path, kept: dict[str, Kept], *, is_given: bool = False) -> None:
+    """Remove the row of a file, and the file itself unless a person put it there."""
+    kept.pop(download.path, None)
+    write_checksums(folder, kept)
+    if not is_given:
+        (folder / download.path).unlink(missing_ok=True)
 
 
 def _is_unpacked(download: Download, folder: Path, kept: dict[str, Kept]) -> bool:
     """Return whether all that an archive holds is there; files that a person put there are taken as they are."""
     members = {path: one for path, one in kept.items() if one.origin == download.path}
     if not members:
-        found = {path for pattern in download.holds for path in folder.glob(pattern) if path.is_file()}
-        if not found or any(len(list(folder.glob(pattern))) != n for pattern, n in download.holds.items()):
+        place = (folder / download.path).parent
+        found = {pattern: visible(place, pattern) for pattern in download.holds}
+        if not found or any(len(paths) != download.holds[pattern] for pattern, paths in found.items()):
             return False
-        for path in sorted(found):
+        for path in (path for paths in found.values() for path in paths):
             kept[path.relative_to(folder).as_posix()] = Kept(path.stat().st_size, sha256_of(path), download.path)
-        _write_checksums(folder, kept)
+        write_checksums(folder, kept)
         return True
     there = [name for name in members if (folder / name).is_file()]
     for name in there:
@@ -180,7 +198,7 @@ def _is_unpacked(download: Download, folder: Path, kept: dict[str, Kept]) -> boo
 def _fetch(download: Download, target: Path, known: Kept | None, offline: bool, patience: Patience) -> None:
     if offline:
         raise DownloadError(
-            "the file is missing, and offline: true forbids to fetch it.",
+            "the file is missing or from another address, and offline: true forbids to fetch it.",
             file=download.path,
             field="offline",
             remedy=f"fetch {download.url} yourself and put it there, or set offline: false.",
@@ -226,15 +244,18 @@ def _require_unchanged(path: Path, kept: Kept) -> None:
         )
 
 
-def _require_holds(download: Download, folder: Path) -> None:
+def _require_holds(download: Download, place: Path, name: str) -> None:
+    """Raise a DownloadError unless an archive, or the folder after it was unpacked, has all files and no others."""
     for pattern, wanted in download.holds.items():
-        found = sum(path.is_file() for path in folder.glob(pattern))
+        found = len(visible(place, pattern))
         if found != wanted:
             raise DownloadError(
-                f"the archive holds {found} files {pattern}; {wanted} are expected.",
+                f"the {name} holds {found} files {pattern}; {wanted} are expected.",
                 file=download.path,
                 field="holds",
-                remedy="check the address: this is another version of the data.",
+                remedy="check the address: this is another version of the data."
+                if name == "archive"
+                else f"remove what does not belong to the data ({CHECKSUMS} lists what does).",
             )
 
 
@@ -255,28 +276,27 @@ def _require_inside(path: str) -> None:
         raise DownloadError("the path leads out of the folder.", file=path, field="path", remedy="use a plain name.")
 
 
+def _require_safe(download: Download) -> None:
+    address = urllib.parse.urlsplit(download.url)
+    if address.scheme == "http" and download.sha256 is None and not _is_this_computer(address.hostname or ""):
+        raise ConfigError(
+            f"'{download.url}' is not encrypted, so that anyone on the way can change the file.",
+            file=download.path,
+            field="url",
+            remedy="use https, or give the sha256 of the file.",
+        )
+
+
+def _is_this_computer(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time fill a folder; two studies may share it."""
     with (folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _read_checksums(folder: Path) -> dict[str, Kept]:
-    path = folder / CHECKSUMS
-    if not path.is_file():
-        return {}
-    rows = read_table(path, COLUMNS).to_dict("records")
-    return {str(row["file_id"]): Kept(int(row["bytes"]), str(row["sha256"]), str(row["origin"])) for row in rows}
-
-
-def _write_checksums(folder: Path, kept: Mapping[str, Kept]) -> None:
-    write_table(_table(kept), folder / CHECKSUMS)
-
-
-def _table(kept: Mapping[str, Kept]) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = [(path, one.n_bytes, one.sha256, one.origin) for path, one in sorted(kept.items())]
-    return pd.DataFrame(rows, columns=list(COLUMNS))

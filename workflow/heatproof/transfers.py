@@ -10,10 +10,11 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from heatproof import __version__
 from heatproof.errors import HeatproofError
@@ -25,8 +26,8 @@ TIMEOUT_SECONDS = 60.0
 ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-# Requests that may succeed later; every other refusal is final.
-PASSING = (408, 425, 429, 500, 502, 503, 504)
+# Answers that may become the file later (202: it is being packed); every other refusal is final.
+PASSING = (202, 408, 425, 429, 500, 502, 503, 504)
 LOGGED_SHARE = 0.05
 
 
@@ -41,7 +42,8 @@ class Patience:
     Attributes
     ----------
     attempts : int
-        Requests in a row that brought nothing; one that brought a part of the file starts the count anew.
+        Requests in a row that brought nothing new; one after which more of the file is there than ever before starts
+        the count anew.
     first_pause, longest_pause : float
         Seconds before the second attempt, doubled for every further one up to the longest.
     timeout : float
@@ -97,17 +99,17 @@ def transfer(url: str, part: Path, *, n_bytes: int | None = None, patience: Pati
     Raises
     ------
     DownloadError
-        If the server refuses, or does not send the whole file in all attempts.
+        If the server refuses, or does not send the whole file in all attempts, or it cannot be written.
     """
     require_web_address(url, "url")
-    failures, pause = 0, patience.first_pause
+    failures, pause, reached = 0, patience.first_pause, _size(part)
     while True:
-        before = _size(part)
         try:
             _request(url, part, n_bytes, patience.timeout)
             return
         except _Cut as cut:
-            brought = _size(part) > before
+            # A server without ranges begins anew every time; only what goes beyond the best attempt leads to an end.
+            brought, reached = _size(part) > reached, max(reached, _size(part))
             failures, pause = (1, patience.first_pause) if brought else (failures + 1, pause)
             LOGGER.warning("%s: %s after %d bytes", part.name, cut, _size(part))
             if failures >= patience.attempts:
@@ -135,6 +137,8 @@ def _request(url: str, part: Path, n_bytes: int | None, timeout: float) -> None:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     try:
         with _opener().open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
+            if answer.status not in (200, 206):
+                _refused(answer.status, answer.reason, answer.headers, url, part)
             first = _first_byte(answer, start)
             total = _total(answer, first)
             _require_size(total, n_bytes, part)
@@ -142,17 +146,18 @@ def _request(url: str, part: Path, n_bytes: int | None, timeout: float) -> None:
                 _remember(url, part, answer)
             _receive(answer, part, first, total if total is not None else n_bytes)
     except urllib.error.HTTPError as error:
-        _refused(error, url, part, start)
+        if not _is_whole(error, part, start):
+            _refused(error.code, error.reason, error.headers, url, part)
     except (http.client.HTTPException, urllib.error.URLError, OSError) as error:
         raise _Cut(str(error) or type(error).__name__) from error
 
 
 def _receive(answer: Any, part: Path, first: int, total: int | None) -> None:
-    with part.open("r+b" if first else "wb") as file:
+    with _writing(part), part.open("r+b" if first else "wb") as file:
         file.seek(first)
         file.truncate()
         done, told = first, first
-        while block := answer.read(CHUNK):
+        while block := _block(answer):
             file.write(block)
             done += len(block)
             if total is not None and done > total:
@@ -167,6 +172,29 @@ def _receive(answer: Any, part: Path, first: int, total: int | None) -> None:
                 told = done
     if total is not None and done < total:
         raise _Cut("the connection was cut")
+
+
+def _block(answer: Any) -> bytes:
+    """Return what the connection brings next."""
+    try:
+        block: bytes = answer.read(CHUNK)
+    except (http.client.HTTPException, OSError) as error:
+        raise _Cut(str(error) or type(error).__name__) from error
+    return block
+
+
+@contextmanager
+def _writing(part: Path) -> Iterator[None]:
+    """Raise a DownloadError for what the system refuses to write: trying again would not help."""
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(
+            f"it cannot be written ({error.strerror or error}).",
+            file=part.name,
+            field="file",
+            remedy="make room in the data root, and let its folder be written to; what has arrived is kept.",
+        ) from error
 
 
 def _resumable(url: str, part: Path) -> tuple[int, str]:
@@ -184,7 +212,8 @@ def _remember(url: str, part: Path, answer: Any) -> None:
     tag = answer.headers.get("ETag", "")
     # A weak tag does not promise equal bytes, and a date is only as good as a second.
     validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
-    _note_of(part).write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
+    with _writing(part):
+        _note_of(part).write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
 
 
 def _first_byte(answer: Any, start: int) -> int:
@@ -199,6 +228,9 @@ def _first_byte(answer: Any, start: int) -> int:
 
 def _total(answer: Any, first: int) -> int | None:
     """Return the size of the whole file as the server states it."""
+    whole = re.search(r"/(\d+)$", answer.headers.get("Content-Range", "")) if answer.status == 206 else None
+    if whole is not None:
+        return int(whole[1])
     length = answer.headers.get("Content-Length")
     return first + int(length) if length and length.isdigit() else None
 
@@ -213,22 +245,27 @@ def _require_size(total: int | None, n_bytes: int | None, part: Path) -> None:
         )
 
 
-def _refused(error: urllib.error.HTTPError, url: str, part: Path, start: int) -> None:
-    """Return if the part is whole already; else raise what a refusal means."""
-    if error.code == 416 and start:
-        if error.headers.get("Content-Range") == f"bytes */{start}":
-            return
-        discard(part)
-        raise _Cut("the part is longer than the file") from error
-    if error.code in PASSING:
-        wait = error.headers.get("Retry-After", "")
-        raise _Cut(f"the server answered {error.code}", float(wait) if wait.isdigit() else None) from error
+def _is_whole(error: urllib.error.HTTPError, part: Path, start: int) -> bool:
+    """Return whether a refused range means that the part is all of the file; a longer one is thrown away."""
+    if error.code != 416 or not start:
+        return False
+    if error.headers.get("Content-Range") == f"bytes */{start}":
+        return True
+    discard(part)
+    raise _Cut("the part is longer than the file") from error
+
+
+def _refused(status: int, reason: str, headers: Any, url: str, part: Path) -> NoReturn:
+    """Raise what an answer without the file means."""
+    if status in PASSING:
+        wait = headers.get("Retry-After", "")
+        raise _Cut(f"the server answered {status}", float(wait) if wait.isdigit() else None)
     raise DownloadError(
-        f"the server answered {error.code} {error.reason}.",
+        f"the server answered {status} {reason}.",
         file=part.name,
         field=url,
         remedy="check the address, or give that of a mirror.",
-    ) from error
+    )
 
 
 class _WebOnly(urllib.request.HTTPRedirectHandler):

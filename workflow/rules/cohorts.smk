@@ -24,7 +24,7 @@ rule prepare:
     resources:
         **grown(2000, 30),
     params:
-        spec=lambda wildcards: study_of(wildcards)["cohort"],
+        spec=prepared_part,
         seed=SEED,
         root=DATA_ROOT,
         # What was fetched is known by its checksums, also before it is there.
@@ -62,7 +62,7 @@ rule split:
         recipes=lambda wildcards: sorted(
             {model["recipe"] for model in study_of(wildcards)["models"].values()}
         ),
-        fitted=lambda wildcards: configuration.fitted_recipes(study_of(wildcards)),
+        fitted=lambda wildcards: studies.fitted_recipes(study_of(wildcards)),
         seed=SEED,
         root=DATA_ROOT,
         code=source_digest("heatproof.stages.split"),

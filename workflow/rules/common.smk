@@ -14,7 +14,7 @@ os.environ.update(
     PYTHONPATH=os.pathsep.join([PACKAGE_ROOT, *filter(None, [os.getenv("PYTHONPATH")])])
 )
 
-from heatproof import configuration
+from heatproof import configuration, studies
 from heatproof.errors import HeatproofError
 from heatproof.figures.catalogue import FIGURES
 from heatproof.hardware import has_gpu
@@ -68,7 +68,7 @@ def attribution_of(wildcards):
     """Return the attribution section less the list of methods, and the background where no scan of it is used."""
     section = dict(study_of(wildcards)["attribution"])
     del section["methods"], section["target"]  # stands in the method's own entry
-    if not configuration.needs_background(method_of(wildcards)):
+    if not studies.needs_background(method_of(wildcards)):
         del section["n_background"]
     return section
 
@@ -95,7 +95,7 @@ def explained(study, pattern, models=None):
     return [
         path
         for model in (models or STUDIES[study]["models"])
-        for method in configuration.methods_of(STUDIES[study], model)
+        for method in studies.methods_of(STUDIES[study], model)
         for path in runs(study, f"{method}/{pattern}", [model])
     ]
 
@@ -103,13 +103,13 @@ def explained(study, pattern, models=None):
 def maps_of_run(wildcards):
     """Return the maps of every method that explains a model, for one fold and seed."""
     run = f"{RESULTS}/{wildcards.study}/{wildcards.model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
-    methods = configuration.methods_of(study_of(wildcards), wildcards.model)
+    methods = studies.methods_of(study_of(wildcards), wildcards.model)
     return [f"{run}/{method}/maps.h5" for method in methods]
 
 
 def probed(study, pattern, questions):
-    """Return a path for every run that is probed by any of the questions (see configuration.PROBED_BY)."""
-    models = configuration.probed_models(STUDIES[study], questions)
+    """Return a path for every run that is probed by any of the questions (see studies.PROBED_BY)."""
+    models = studies.probed_models(STUDIES[study], questions)
     return runs(study, pattern, models) if models else []
 
 
@@ -117,34 +117,39 @@ def examples(study):
     """Return the scans kept for the gallery: those of the first fold and seed of every probed model."""
     return [
         f"{RESULTS}/{study}/{model}/fold-0_seed-{STUDIES[study]['seeds'][0]}/examples.h5"
-        for model in configuration.probed_models(STUDIES[study], "probe")
+        for model in studies.probed_models(STUDIES[study], "probe")
     ]
 
 
 def agreements(study):
     """Return the comparisons of retrained networks that a study asks for."""
-    models = configuration.probed_models(STUDIES[study], "agree")
+    models = studies.probed_models(STUDIES[study], "agree")
     return [f"{RESULTS}/{study}/{model}/pooled/agreement.parquet" for model in models]
 
 
-def probe_job(wildcards, **run):
-    """Return what the stages that probe a model need to know of the config."""
-    study, model = study_of(wildcards), model_of(wildcards)
-    return {
+def probe_job(wildcards, stage, fold=-1, seed=-1):
+    """Return what a stage that probes a model reads of the config, and nothing else."""
+    study = study_of(wildcards)
+    job = {
         "study": wildcards.study,
         "model": wildcards.model,
-        "recipe": model["recipe"],
+        "recipe": model_of(wildcards)["recipe"],
         "study_seed": SEED,
-        "spec": study["probes"],
-        "methods": {
-            name: study["methods"][name]
-            for name in configuration.methods_of(study, wildcards.model)
-        },
+        "fold": int(fold),
+        "seed": int(seed),
+        "spec": studies.probes_of(study, stage),
         "rectify": study["metrics"]["scan_rectify"],
-        "attribution": study["attribution"],
-        "keep_examples": run == {"fold": 0, "seed": study["seeds"][0]},
-        **run,
     }
+    if stage == "probe":
+        job["keep_examples"] = (int(fold), int(seed)) == (0, study["seeds"][0])
+    if stage == "randomise":
+        methods = studies.methods_of(study, wildcards.model)
+        job["methods"] = {name: study["methods"][name] for name in methods}
+        section = study["attribution"]
+        job["attribution"] = {
+            key: section[key] for key in ("batch_size", "n_background", "precision")
+        }
+    return job
 
 
 def pooled(study, pattern):
@@ -152,7 +157,7 @@ def pooled(study, pattern):
     return [
         f"{RESULTS}/{study}/{model}/pooled/{method}/{pattern}"
         for model in STUDIES[study]["models"]
-        for method in configuration.methods_of(STUDIES[study], model)
+        for method in studies.methods_of(STUDIES[study], model)
     ]
 
 
@@ -198,6 +203,19 @@ def fetched_data(wildcards):
     return f"{RESULTS}/{wildcards.study}/fetched.tsv"
 
 
+def fetched_part(wildcards):
+    """Return the keys of a cohort that say what is fetched, and where to."""
+    cohort = study_of(wildcards)["cohort"]
+    return {key: cohort[key] for key in studies.FETCH_KEYS if key in cohort}
+
+
+def prepared_part(wildcards):
+    """Return the keys of a cohort that say what is made of the data."""
+    cohort = study_of(wildcards)["cohort"]
+    ways = ("fetch", "url", "sha256")
+    return {key: value for key, value in cohort.items() if key not in ways}
+
+
 def grown(megabytes, minutes):
     """Return the resources of a rule: memory and time double with every attempt."""
     return {
@@ -208,6 +226,6 @@ def grown(megabytes, minutes):
 
 def permuted_weights(wildcards):
     """Return the weights trained on permuted labels, for the methods that explain those."""
-    if not configuration.needs_permuted(method_of(wildcards)):
+    if not studies.needs_permuted(method_of(wildcards)):
         return []
     return f"{RESULTS}/{wildcards.study}/{wildcards.model}-permuted/{RUN}/model.safetensors"

@@ -20,9 +20,9 @@ rule fetch:
     resources:
         **grown(1000, 120),
     params:
-        spec=lambda wildcards: study_of(wildcards)["cohort"],
+        # What is fetched, and not what is made of it. Whether the web may be used is no reason to fetch again.
+        spec=fetched_part,
         root=DATA_ROOT,
-        offline=SETTINGS["offline"],
         code=source_digest("heatproof.stages.fetch"),
     script:
         "../scripts/fetch.py"

@@ -31,7 +31,7 @@ rule probe:
         gpu=LOCAL_GPU,
     params:
         job=lambda wildcards: probe_job(
-            wildcards, fold=int(wildcards.fold), seed=int(wildcards.seed)
+            wildcards, "probe", wildcards.fold, wildcards.seed
         ),
         code=source_digest("heatproof.stages.probe"),
     script:
@@ -66,7 +66,7 @@ rule randomise:
         gpu=LOCAL_GPU,
     params:
         job=lambda wildcards: probe_job(
-            wildcards, fold=int(wildcards.fold), seed=int(wildcards.seed)
+            wildcards, "randomise", wildcards.fold, wildcards.seed
         ),
         code=source_digest("heatproof.stages.randomise"),
     script:
@@ -98,7 +98,7 @@ rule agree:
     resources:
         **grown(2000, 60),
     params:
-        job=lambda wildcards: probe_job(wildcards, fold=-1, seed=-1),
+        job=lambda wildcards: probe_job(wildcards, "agree"),
         code=source_digest("heatproof.stages.agree"),
     script:
         "../scripts/agree.py"

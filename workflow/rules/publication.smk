@@ -41,6 +41,11 @@ rule tabulate:
     params:
         models=lambda wildcards: study_of(wildcards)["models"],
         methods=lambda wildcards: study_of(wildcards)["methods"],
+        settings=lambda wildcards: [
+            setting
+            for key in ("settings", "published_settings")
+            for setting in study_of(wildcards)["probes"]["information"][key]
+        ],
         resampling=lambda wildcards: {
             key: study_of(wildcards)["metrics"][key] for key in RESAMPLING
         },

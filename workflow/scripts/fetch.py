@@ -9,6 +9,6 @@ with logged(snakemake.log[0]):
     fetch(
         snakemake.params.spec,
         root=Path(snakemake.params.root),
-        offline=bool(snakemake.params.offline),
+        offline=bool(snakemake.config.get("offline", False)),
         fetched=Path(snakemake.output.fetched),
     )

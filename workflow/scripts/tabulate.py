@@ -12,6 +12,7 @@ with logged(snakemake.log[0]):
         snakemake.params.methods,
         **{name: Path(path) for name, path in snakemake.input.items() if name != "predictions"},
         predictions=[Path(path) for path in snakemake.input.predictions],
+        settings=snakemake.params.settings,
         seed=int(snakemake.params.seed),
         **snakemake.params.resampling,
         tables={name: Path(path) for name, path in snakemake.output.items()},

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from heatproof.archives import visible
 from heatproof.cohorts.blocks import unit_of, with_people
 from heatproof.cohorts.findings import FileSource, Finding
 from heatproof.cohorts.folders import inside, shown
+from heatproof.cohorts.listing import text_of
 from heatproof.cohorts.picture_listing import Outline, PictureEntry, picture_source
 from heatproof.cohorts.picture_table import PictureFile, entry_of
 from heatproof.cohorts.pictures import Picture, require_file, require_size
@@ -29,6 +31,7 @@ ABOUT = {
 }
 GROUP = "cjdata"
 FOLDS_FILE = "cvind.mat"
+LABELS_FILE = "labels.csv"
 
 
 def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
@@ -39,8 +42,8 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
     spec : dict
         ``folder``; ``layout``: ``mat`` for the original files (patients are known; the authors' folds of
         ``cvind.mat`` become the column ``published_fold``), ``png`` for images/, masks/ and labels.csv
-        (patients are not known); ``participants`` (blocks, images) and ``block_size`` for the latter; and the keys
-        of `heatproof.cohorts.picture_listing.picture_source`.
+        (patients are not known); for the latter only ``participants`` (blocks, images) and ``block_size``; and the
+        keys of `heatproof.cohorts.picture_listing.picture_source`.
     seed : int
         Not used: nothing is random.
     root : Path
@@ -49,13 +52,20 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
     Raises
     ------
     HeatproofError
-        If the folder holds no such files, or a choice is not known.
+        If the folder holds no such files, two of one number or a table of labels that contradicts itself; if a
+        choice is not known, or has no meaning for the layout.
     """
     layout = str(spec.get("layout", "mat"))
     if layout not in LAYOUTS:
         raise ConfigError(f"'{layout}' is not known.", field="cohort.layout", remedy=f"use {' or '.join(LAYOUTS)}.")
-    folder = inside(root, spec.get("folder", FOLDER), field="cohort.folder")
     participants, block_size = str(spec.get("participants", "blocks")), int(spec.get("block_size", BLOCK_SIZE))
+    if layout == "mat" and (participants, block_size) != ("blocks", BLOCK_SIZE):
+        raise ConfigError(
+            "the original files name their patients, whom the folds keep together.",
+            field="cohort.participants" if participants != "blocks" else "cohort.block_size",
+            remedy="remove the key, or use exported images with layout: png.",
+        )
+    folder = inside(root, spec.get("folder", FOLDER), field="cohort.folder")
     if layout == "mat":
         entries, findings = _original(folder, root)
         unit = "patients"
@@ -93,7 +103,7 @@ def read_slice(path: Path) -> Picture:
 
 def _original(folder: Path, root: Path) -> tuple[list[PictureEntry], list[Finding]]:
     """Return the entries of the original .mat files, in the order of their numbers."""
-    files = {int(path.stem): path for path in sorted(folder.rglob("*.mat")) if path.stem.isdigit()}
+    files = _numbered(visible(folder, "**/*.mat"))
     if not files:
         raise IntakeError(
             "there is no original file (1.mat, 2.mat ...) in the folder.",
@@ -111,7 +121,7 @@ def _original(folder: Path, root: Path) -> tuple[list[PictureEntry], list[Findin
             data = _fields(path, ("label", "PID"))
             row = {"scan_id": scan_id, "participant_id": _text(data["PID"]), "diagnosis": _class(data["label"], path)}
         except (IntakeError, ConfigError) as error:
-            findings.append(_bad(scan_id, root, path, error))
+            findings.append(Finding.of_file(scan_id, shown(root, path), error))
             continue
         if number <= len(folds):
             row["published_fold"] = str(folds[number - 1])
@@ -135,12 +145,13 @@ def _exported(folder: Path, root: Path, participants: str, block_size: int) -> t
             field="cohort.participants",
             remedy="use blocks or images, or the original files with layout: mat.",
         )
-    table = read_table(inside(root, folder / "labels.csv", field="cohort.folder"), ("index", "label"))
-    images = {int(path.stem): path for path in (folder / "images").glob("*.png") if path.stem.isdigit()}
-    labels = {int(row["index"]): str(row["label"]) for row in table.to_dict("records")}
+    labels = _labels(inside(root, folder / LABELS_FILE, field="cohort.folder"))
+    images = _numbered(visible(folder, "images/*.png"))
     masks = folder / "masks"
     findings = [
-        Finding(f"slice-{number:04d}", shown(root, images[number]), "label", "labels.csv has no label", "bad", "add it")
+        Finding(
+            f"slice-{number:04d}", shown(root, images[number]), "label", f"{LABELS_FILE} has no label", "bad", "add it"
+        )
         for number in sorted(set(images) - set(labels))
     ]
     rows = [
@@ -155,10 +166,52 @@ def _exported(folder: Path, root: Path, participants: str, block_size: int) -> t
             path = inside(root, path, field="path")
             mask = inside(root, masks / path.name, field="mask")
         except ConfigError as error:
-            findings.append(_bad(str(row["scan_id"]), root, path, error))
+            findings.append(Finding.of_file(str(row["scan_id"]), shown(root, path), error))
             continue
         entries.append(entry_of(PictureFile(path, mask if mask.is_file() else None, {}), row))
     return entries, findings
+
+
+def _numbered(paths: Iterable[Path]) -> dict[int, Path]:
+    """Return the files that are named by a number, by that number."""
+    found: dict[int, Path] = {}
+    for path in paths:
+        if not path.stem.isdecimal():
+            continue
+        other = found.setdefault(int(path.stem), path)
+        if other != path:
+            raise IntakeError(
+                f"it has the number of {other.parent.name}/{other.name}.",
+                file=f"{path.parent.name}/{path.name}",
+                field="index",
+                remedy="keep one of them.",
+            )
+    return found
+
+
+def _labels(path: Path) -> dict[int, str]:
+    """Return number of a file -> label as it is written in labels.csv."""
+    found: dict[int, str] = {}
+    for line, row in enumerate(read_table(path, ("index", "label")).to_dict("records"), start=2):
+        index, label = text_of(row["index"]), text_of(row["label"])
+        problem, field = (
+            (f"'{index}' in line {line} is no number of a file", "index")
+            if not index.isdecimal()
+            else (f"the number {int(index)} comes again in line {line}", "index")
+            if int(index) in found
+            else (f"there is no label in line {line}", "label")
+            if not label
+            else ("", "")
+        )
+        if problem:
+            raise IntakeError(
+                f"{problem}.",
+                file=path.name,
+                field=field,
+                remedy="give every image one line with its number and label.",
+            )
+        found[int(index)] = label
+    return found
 
 
 def _outline(path: Path) -> Outline:
@@ -205,11 +258,6 @@ def _damaged(path: Path, problem: str, field: str) -> IntakeError:
     return IntakeError(f"{problem}.", file=path.name, field=field, remedy="copy it again from its origin.")
 
 
-def _bad(scan_id: str, root: Path, path: Path, error: IntakeError | ConfigError) -> Finding:
-    problem, remedy = error.problem.rstrip("."), (error.remedy or "").rstrip(".")
-    return Finding(scan_id, shown(root, path), error.field or "file", problem, "bad", remedy)
-
-
 def _text(codes: np.ndarray) -> str:
     """Return a MATLAB string, which is an array of character codes."""
     return "".join(chr(int(code)) for code in codes.ravel() if int(code)).strip()
@@ -229,7 +277,7 @@ def _name(label: str) -> str:
 
 def _published_folds(folder: Path) -> list[int]:
     """Return the authors' fold of each file in the order of their numbers, empty without cvind.mat."""
-    path = next(iter(sorted(folder.rglob(FOLDS_FILE))), None)
+    path = next(iter(visible(folder, f"**/{FOLDS_FILE}")), None)
     if path is None:
         return []
     import h5py

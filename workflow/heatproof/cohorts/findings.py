@@ -48,9 +48,14 @@ class Finding:
     @classmethod
     def of_error(cls, record: Record, error: HeatproofError) -> Finding:
         """Return the finding that an error in reading a scan amounts to."""
+        return cls.of_file(str(record.row["scan_id"]), record.file, error)
+
+    @classmethod
+    def of_file(cls, scan_id: str, file: str, error: HeatproofError) -> Finding:
+        """Return the finding that an error in a file amounts to, where a listing has no record of it yet."""
         return cls(
-            str(record.row["scan_id"]),
-            record.file,
+            scan_id,
+            file,
             error.field or "image",
             error.problem.rstrip("."),
             "bad",

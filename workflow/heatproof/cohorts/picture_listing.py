@@ -215,7 +215,7 @@ def _scan(entry: PictureEntry, framing: Framing, grid: Grid, has_lesion: bool) -
             "the mask of the lesion is empty.",
             file=entry.path.name,
             field="mask",
-            remedy="draw it, or set require_masks: false.",
+            remedy="draw it, or set require_masks: false (radiography: lungs_as_lesion: false).",
         )
     if lesion is not None and truth is not None and lesion.any() and not truth.any():
         raise IntakeError(

@@ -105,24 +105,17 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
     Raises
     ------
     HeatproofError
-        If the table is missing or lacks a column, or a choice is not known.
+        If the table is missing or lacks a column, a choice is not known, or tiles contradict other keys.
     """
     for name, allowed in (("colour", COLOURS), ("window", WINDOWS)):
         if str(spec.get(name, allowed[0])) not in allowed:
             raise ConfigError(
                 f"'{spec[name]}' is not known.", field=f"cohort.{name}", remedy=f"use {' or '.join(allowed)}."
             )
-    tiles = spec.get("tiles")
+    rule = _tile_rule(spec)
     participants, block_size = str(spec.get("participants", "column")), int(spec.get("block_size", BLOCK_SIZE))
-    entries, findings = _listing(spec, root, participants, block_size, is_labelled=not tiles)
-    if tiles:
-        if spec.get("diagnosis"):
-            raise ConfigError(
-                "tiles are labelled by their masks, not by a diagnosis.",
-                field="cohort.diagnosis",
-                remedy="remove the mapping, or the tiles.",
-            )
-        rule = TileRule.of(tiles, spec["classes"], needs_region=bool(spec.get("regions")))
+    entries, findings = _listing(spec, root, participants, block_size, is_labelled=rule is None)
+    if rule is not None:
         entries, found = cut(entries, rule, root)
         findings += found
     return picture_source(
@@ -137,6 +130,26 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
             **{name: spec[name] for name in ("citation", "licence") if spec.get(name)},
         },
     )
+
+
+def _tile_rule(spec: Mapping[str, Any]) -> TileRule | None:
+    """Return how images are cut, or None where they stay whole; raise where other keys contradict tiles."""
+    tiles = spec.get("tiles")
+    if not tiles:
+        return None
+    if spec.get("diagnosis"):
+        raise ConfigError(
+            "tiles are labelled by their masks, not by a diagnosis.",
+            field="cohort.diagnosis",
+            remedy="remove the mapping, or the tiles.",
+        )
+    if not spec.get("has_controls", True):
+        raise ConfigError(
+            "the first class of tiles is the unaffected one, which is a control.",
+            field="cohort.has_controls",
+            remedy="set has_controls: true, or remove the tiles.",
+        )
+    return TileRule.of(tiles, spec["classes"], needs_region=bool(spec.get("regions")))
 
 
 def _listing(

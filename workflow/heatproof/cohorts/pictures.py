@@ -22,8 +22,11 @@ COLOURS = ("refuse", "luminance")
 LARGEST_PIXELS = 100_000_000
 # ITU-R BT.601, the luma of JPEG and PNG.
 LUMINANCE = (0.299, 0.587, 0.114)
-# Share of a mask's pixels that may lie between its two values (JPEG and smoothed edges).
+# JPEG has no sharp edges: values within this share of the largest count as black or white, and this share of a
+# mask's pixels may lie between them.
+RINGING = 0.1
 SHADES_SHARE = 0.05
+JPEG_START = b"\xff\xd8"
 ORIENTATION = 0x0112
 
 
@@ -99,18 +102,24 @@ def read_picture(path: Path, colour: str = "refuse") -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Return a mask as booleans, shape (rows, columns): inside where a pixel has half of the largest value or more.
+    """Return a mask as booleans, shape (rows, columns): inside where a pixel is not zero.
+
+    A mask has two values, zero and another one. Only JPEG, which cannot keep an edge, is cut at half of its largest
+    value.
 
     Raises
     ------
     IntakeError
-        As `read_picture`, and if more than a few pixels lie between the two values: labels or a heatmap.
+        As `read_picture`, and if pixels lie between the two values (in JPEG more than a few): labels or a heatmap.
     """
     channels = _channels(path)
     values: np.ndarray = channels if channels.ndim == 2 else channels.max(axis=2)
     largest = float(values.max())
-    between = np.count_nonzero((values > 0.1 * largest) & (values < 0.9 * largest))
-    if between > SHADES_SHARE * int(np.count_nonzero(values)):
+    with path.open("rb") as handle:
+        is_lossy = handle.read(len(JPEG_START)) == JPEG_START
+    tolerance, share = (RINGING, SHADES_SHARE) if is_lossy else (0.0, 0.0)
+    between = np.count_nonzero((values > tolerance * largest) & (values < (1 - tolerance) * largest))
+    if between > share * int(np.count_nonzero(values)):
         raise IntakeError(
             f"{between} pixels lie between black and white: this is no mask of inside and outside.",
             file=path.name,

@@ -49,7 +49,8 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
     Raises
     ------
     HeatproofError
-        If the folder of a class is missing or empty, or a choice is not known.
+        If the folder of a class is missing or empty, a choice is not known, or lungs are to stand in for lesions
+        while the first class is not Normal.
     """
     participants, block_size = str(spec.get("participants", "blocks")), int(spec.get("block_size", BLOCK_SIZE))
     if participants == "column":
@@ -66,6 +67,13 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
             field="cohort.lungs_as_lesion",
             remedy="set lung_masks: true.",
         )
+    has_controls = classes[0] == CONTROL or CONTROL in map(str, (spec.get("diagnosis") or {}).get(classes[0], ()))
+    if is_lesion and CONTROL in wanted and not has_controls:
+        raise ConfigError(
+            f"'{CONTROL}' has no lesion that lungs can stand in for, but it is not the first class, the control.",
+            field="cohort.classes",
+            remedy=f"name the class of {CONTROL} first, leave it out, or set lungs_as_lesion: false.",
+        )
     rows = with_people([row for name in wanted for row in _images(folder, name)], participants, block_size)
     colour = str(spec.get("colour", "refuse"))
     found = [_entry(row, root, has_lungs, is_lesion, colour) for row in rows]
@@ -74,7 +82,7 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
         root,
         [one for one in found if isinstance(one, PictureEntry)],
         [one for one in found if isinstance(one, Finding)],
-        has_controls=classes[0] == CONTROL or CONTROL in map(str, (spec.get("diagnosis") or {}).get(classes[0], ())),
+        has_controls=has_controls,
         label_names={LUNGS: "lungs"} if has_lungs else {},
         description={
             **ABOUT,
@@ -91,8 +99,7 @@ def _entry(row: dict[str, Any], root: Path, has_lungs: bool, is_lesion: bool, co
         path = inside(root, path, field="path")
         lungs = inside(root, path.parent.parent / "masks" / path.name, field="mask")
     except ConfigError as error:
-        problem, remedy = error.problem.rstrip("."), (error.remedy or "").rstrip(".")
-        return Finding(scan_id, path.name, error.field or "path", problem, "bad", remedy)
+        return Finding.of_file(scan_id, path.name, error)
     if has_lungs and not lungs.is_file():
         reason = f"there is no mask {lungs.parent.name}/{lungs.name}"
         return Finding(scan_id, shown(root, path), "mask", reason, "bad", "add it, or set lung_masks: false")

@@ -144,8 +144,7 @@ def cut(entries: Sequence[PictureEntry], rule: TileRule, root: Path) -> tuple[li
             outline = entry.outline()
             picture = whole(index)
         except HeatproofError as error:
-            problem, remedy = error.problem.rstrip("."), (error.remedy or "").rstrip(".")
-            findings.append(Finding(scan_id, file, error.field or "image", problem, "bad", remedy))
+            findings.append(Finding.of_file(scan_id, file, error))
             continue
         if picture.lesion is None:
             reason = "tiles are labelled by the mask of the lesion, and there is none"

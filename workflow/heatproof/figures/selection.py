@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from heatproof.configuration import INDIVIDUAL_TRUTHS
 from heatproof.statistics.conditions import reference
+from heatproof.studies import INDIVIDUAL_TRUTHS
 
 # Size-matched Dice comes first because it has no threshold to choose on the map that is judged.
 METRIC_ORDER = (

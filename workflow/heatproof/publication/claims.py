@@ -1,16 +1,19 @@
 """Headline statements of the papers, each turned into a test on our tables, under both recipes.
 
 A verdict says what these data and networks show, not whether a paper was right about its own. A claim whose methods or
-metrics a study does not have is not testable there.
+metrics a study does not have is not testable there. Every network is judged by itself: scores of different networks are
+never held against one another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+
+from heatproof.publication.evidence import Evidence
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", "undecided", "not testable here"
 COLUMNS = ("claim", "source", "statement", "test", "published", "recipe", "verdict", "effect")
@@ -23,44 +26,15 @@ LOCALISATION = ("mass_accuracy", "rank_accuracy", "pointing_game")
 SAME_ORDER = 0.7
 # A map that keeps this rank correlation with itself after the weights were drawn anew shows the image, not the network.
 INSENSITIVE = 0.5
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a claim is judged on: the tables of one study, cut to one recipe.
-
-    Attributes
-    ----------
-    tables : mapping of str to DataFrame
-        ``faithfulness``, ``ranking``, ``metric_agreement``, ``median_curves`` and ``sanity``.
-    methods : mapping of str to str
-        Id of each configured method to its registered name.
-    recipe : str
-        ``as_published`` or ``corrected``.
-    """
-
-    tables: Mapping[str, pd.DataFrame]
-    methods: Mapping[str, str]
-    recipe: str
-
-    def faithfulness(self, metric: str) -> pd.DataFrame:
-        """Return the rows of a probe metric with the column ``name``, the method's registered name."""
-        rows = self.tables["faithfulness"]
-        rows = rows[(rows["recipe"] == self.recipe) & (rows["metric"] == metric)]
-        return rows.assign(name=rows["method"].map(self.methods).fillna(rows["method"]))
-
-    def localisation(self) -> pd.DataFrame:
-        """Return the rows of single, unsmoothed scans against their own truth."""
-        rows = self.tables["ranking"]
-        chosen = (rows["recipe"] == self.recipe) & (rows["level"] == "scan") & (rows["smoothing_mm"] == 0)
-        rows = rows[chosen & rows["truth"].isin(("lesions", "injected"))]
-        return rows.assign(name=rows["method"].map(self.methods).fillna(rows["method"]))
-
-    def own_setting(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of the setting that suits the recipe: the published algorithm, or ours."""
-        published = rows["setting"].str.startswith("pair")
-        suited = rows[published if self.recipe == "as_published" else ~published]
-        return suited[suited["setting"] == suited["setting"].iloc[0]] if len(suited) else suited
+# A mean over people that orders the methods with at least this reliability would mostly order them so again.
+RELIABLE = 0.8
+# These multiply by the scan, whose pattern then stays in the map whatever the weights are (Binder et al. 2022).
+INPUT_WEIGHTED = frozenset(
+    {
+        "input_x_gradient", "integrated_gradients", "idgi", "smoothgrad_ig", "expected_gradients", "guided_ig",
+        "blur_ig", "deeplift", "deepshap", "lrp", "xrai",
+    }
+)  # fmt: skip
 
 
 Judgement = tuple[str, str]
@@ -91,7 +65,11 @@ class Claim:
 
 
 def claims_table(
-    tables: Mapping[str, pd.DataFrame], methods: Mapping[str, Mapping[str, Any]], recipes: tuple[str, ...]
+    tables: Mapping[str, pd.DataFrame],
+    methods: Mapping[str, Mapping[str, Any]],
+    recipes: tuple[str, ...],
+    *,
+    settings: Sequence[str],
 ) -> pd.DataFrame:
     """Return ``claims.tsv``: one row per recipe and claim that the study can say something about.
 
@@ -103,6 +81,8 @@ def claims_table(
         The methods of the configuration.
     recipes : tuple of str
         Recipes that the study's models follow.
+    settings : sequence of str
+        Settings of the information curves, in the order of the configuration; others are no evidence for S1.
     """
     names = {key: str(entry.get("method", key)) for key, entry in methods.items()}
     rows = []
@@ -111,12 +91,40 @@ def claims_table(
         judged = []
         for recipe in ("as_published", "corrected"):
             verdict, effect = NOT_TESTABLE, "no network of this study follows the recipe"
-            if recipe in recipes:
-                verdict, effect = claim.judge(Evidence(tables, names, recipe))
+            models = _models(tables, recipe) if recipe in recipes else []
+            if models:
+                verdict, effect = over_models(
+                    {model: claim.judge(Evidence(tables, names, recipe, model, settings)) for model in models}
+                )
             judged.append((*about, recipe, verdict, effect))
         # A study that can say nothing about a claim under either recipe does not list it.
         rows += judged if {row[-2] for row in judged} != {NOT_TESTABLE} else []
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def over_models(judgements: Mapping[str, Judgement]) -> Judgement:
+    """Return one judgement of several networks: theirs where all that can be tested agree, else undecided.
+
+    Parameters
+    ----------
+    judgements : mapping of str to (str, str)
+        Verdict and effect of each network, which the effect names where there are several.
+    """
+    testable = {model: judged for model, judged in judgements.items() if judged[0] != NOT_TESTABLE}
+    if not testable:
+        return NOT_TESTABLE, "; ".join(dict.fromkeys(effect for _, effect in judgements.values()))
+    words = [f"{model}: {effect}" if len(judgements) > 1 else effect for model, (_, effect) in testable.items()]
+    return _agreed(verdict for verdict, _ in testable.values()), "; ".join(words)
+
+
+def _agreed(verdicts: Iterable[str]) -> str:
+    found = set(verdicts)
+    return found.pop() if len(found) == 1 else UNDECIDED
+
+
+def _models(tables: Mapping[str, pd.DataFrame], recipe: str) -> list[str]:
+    found = (tables[name] for name in ("ranking", "faithfulness", "metric_agreement"))
+    return sorted({model for rows in found for model in rows.loc[rows["recipe"] == recipe, "model"]})
 
 
 def _interval(row: pd.Series) -> str:
@@ -131,16 +139,18 @@ def _retains_best(evidence: Evidence) -> Judgement:
     if leaders["name"].nunique() < 2 or trained["name"].nunique() < 3:
         return NOT_TESTABLE, "no AIC of ScoreCAM, XRAI and others"
     order = trained["mean"].rank(ascending=False, method="min")
-    effect = "; ".join(
+    setting = str(leaders["setting"].iloc[0])
+    words = [
         f"{row['name']} AIC {_interval(row)}, rank {order[place]:.0f} of {len(trained)}"
         for place, row in leaders.iterrows()
-    )
+    ]
+    effect = f"{setting}: {'; '.join(words)}"
     if evidence.recipe == "as_published":
         effect = f"{effect}; {_median_areas(evidence, leaders)}"
     beaten = [(trained["low"] > row["high"]).sum() >= 2 for _, row in leaders.iterrows()]
     if any(beaten) or (leaders["difference_high"] < 0).any():
         return CONTRADICTED, effect
-    if not _sound(evidence, "aic", str(leaders["setting"].iloc[0])):
+    if not _sound(evidence, "aic", setting):
         return UNDECIDED, f"{effect}; but a constant network tells maps apart by this AIC"
     placed = evidence.localisation()
     placed = placed[placed["metric"].eq("rank_accuracy") & ~placed["is_control"].astype(bool)]
@@ -153,10 +163,9 @@ def _retains_best(evidence: Evidence) -> Judgement:
 
 def _median_areas(evidence: Evidence, rows: pd.DataFrame) -> str:
     """Return the areas under the median curves of some methods, which is what the paper reports."""
-    curves = evidence.tables["median_curves"]
-    same = (curves["recipe"] == evidence.recipe) & (curves["metric"] == "aic")
-    same &= curves["setting"] == str(rows["setting"].iloc[0])
-    areas = curves[same].groupby("method")["median_curve_area"].mean()
+    curves = evidence.table("median_curves")
+    same = (curves["metric"] == "aic") & (curves["setting"] == str(rows["setting"].iloc[0]))
+    areas = curves[same].set_index("method")["median_curve_area"]
     named = [f"{row['name']} {areas[row['method']]:.3f}" for _, row in rows.iterrows() if row["method"] in areas]
     others = areas.drop(list(rows["method"]), errors="ignore")
     highest = f"; highest other {others.idxmax()} {others.max():.3f}" if len(others) else ""
@@ -164,8 +173,8 @@ def _median_areas(evidence: Evidence, rows: pd.DataFrame) -> str:
 
 
 def _sound(evidence: Evidence, metric: str, setting: str) -> bool:
-    sanity = evidence.tables["sanity"]
-    rows = sanity[(sanity["metric"] == metric) & (sanity["setting"] == setting) & (sanity["recipe"] == evidence.recipe)]
+    rows = evidence.table("sanity")
+    rows = rows[(rows["metric"] == metric) & (rows["setting"] == setting)]
     rows = rows[rows["check"].astype(str).str.startswith("constant")]
     return bool(rows["passed"].astype(str).str.lower().isin(("true", "1", "1.0")).all())
 
@@ -196,7 +205,9 @@ def _focused(evidence: Evidence) -> Judgement:
     rows = rows[rows["low"].notna() & rows["chance"].notna()]
     if rows.empty:
         return NOT_TESTABLE, "no class-activation map or XRAI beside a mask"
-    above, below = rows["low"] > rows["chance"], rows["high"] < rows["chance"]
+    above = rows["low"] > rows["chance"]
+    # A pointing game that misses on every scan has the interval [0, 0], however few scans there are.
+    below = (rows["high"] < rows["chance"]) & rows["metric"].ne("pointing_game")
     effect = f"{int(above.sum())} of {len(rows)} scores clearly above chance, {int(below.sum())} clearly below"
     if below.any():
         names = ", ".join(sorted(set(rows.loc[below, "name"])))
@@ -206,20 +217,36 @@ def _focused(evidence: Evidence) -> Judgement:
 
 def _orders_differ(evidence: Evidence) -> Judgement:
     """S4: do information curves put the methods in another order than the masks do?"""
-    rows = evidence.tables["metric_agreement"]
-    rows = rows[(rows["recipe"] == evidence.recipe) & rows["is_truth"].astype(bool)]
+    rows = evidence.table("metric_agreement")
+    rows = rows[rows["is_truth"].astype(bool)]
     curve = rows["metric_a"].isin(("aic", "sic")) | rows["metric_b"].isin(("aic", "sic"))
     place = rows["metric_a"].eq("rank_accuracy") | rows["metric_b"].eq("rank_accuracy")
-    rows = rows[curve & place & rows["tau"].notna()]
+    rows = rows[curve & place & rows["tau_methods"].notna()]
     if rows.empty:
         return NOT_TESTABLE, "no information curve beside a mask"
-    effect = "; ".join(
-        f"{_curve_of(row)}: tau {row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".replace("-", "−")
-        for _, row in rows.iterrows()
-    )
-    if (rows["high"] < SAME_ORDER).all():
-        return SUPPORTED, effect
-    return (CONTRADICTED if (rows["low"] > SAME_ORDER).all() else UNDECIDED), effect
+    verdicts, words = [], []
+    for _, row in rows.iterrows():
+        low, high = row["tau_methods_low"], row["tau_methods_high"]
+        reliability = [_reliability(evidence, row[f"metric_{side}"], row[f"setting_{side}"]) for side in "ab"]
+        # Noise alone makes two orders differ.
+        sure = all(value > RELIABLE for value in reliability)
+        verdict = SUPPORTED if high < SAME_ORDER else CONTRADICTED if low > SAME_ORDER else UNDECIDED
+        verdicts.append(verdict if sure else UNDECIDED)
+        tau = f"tau {row['tau_methods']:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−")
+        least = f"least reliability {min(reliability):.2f}"
+        words.append(f"{_curve_of(row)}: {tau}, {least}")
+    return _agreed(verdicts), "; ".join(words)
+
+
+def _reliability(evidence: Evidence, metric: str, setting: str) -> float:
+    """Return how reliably a metric's mean over people orders the methods (Spearman-Brown); NaN if unknown."""
+    rows = evidence.table("metric_reliability")
+    rows = rows[(rows["metric"] == metric) & (rows["setting"] == setting)]
+    if rows.empty:
+        return float("nan")
+    alpha, n_people = float(rows["alpha_methods"].iloc[0]), float(rows["n_people"].iloc[0])
+    # Scans that disagree about the methods stay so, however many they are.
+    return n_people * alpha / (1 + (n_people - 1) * alpha) if not alpha <= 0 else 0.0
 
 
 def _curve_of(row: pd.Series) -> str:
@@ -233,20 +260,26 @@ def _ignores_weights(evidence: Evidence) -> Judgement:
     rows = rows[~rows["is_control"].astype(bool) & rows["mean"].notna()]
     if rows.empty:
         return NOT_TESTABLE, "no network was randomised"
+    aside = rows["name"].isin(INPUT_WEIGHTED)
+    note = f"; left aside, as they multiply by the scan: {int(aside.sum())}" if aside.any() else ""
+    rows = rows[~aside]
+    if rows.empty:
+        return NOT_TESTABLE, f"no method without the scan as a factor was randomised{note}"
     stubborn = rows[rows["low"] > INSENSITIVE]
     names = ", ".join(f"{row['method']} {_interval(row)}" for _, row in stubborn.iterrows())
     if len(stubborn):
-        return SUPPORTED, f"similarity clearly above {INSENSITIVE:g}: {names}"
+        return SUPPORTED, f"similarity clearly above {INSENSITIVE:g}: {names}{note}"
     most = rows.loc[rows["mean"].idxmax()]
-    effect = f"most similar: {most['method']} {_interval(most)}"
-    return (CONTRADICTED if (rows["high"] < INSENSITIVE).all() else UNDECIDED), effect
+    verdict = CONTRADICTED if (rows["high"] < INSENSITIVE).all() else UNDECIDED
+    return verdict, f"most similar: {most['method']} {_interval(most)}{note}"
 
 
 CLAIMS = (
     Claim(
         "S1", BRIMA, "ScoreCAM and XRAI retain the relevant regions best (AIC).",
         "both lead by AIC, above their own nulls and in the better half against the masks, by an AIC that a constant "
-        "network cannot fool",
+        "network cannot fool; the published AIC (pair, unchecked) cannot pass that test, so that by it the claim is at "
+        "best undecided under as_published",
         "brain AIC .104 and .073, all others about 0", _retains_best,
     ),
     Claim(
@@ -256,15 +289,21 @@ CLAIMS = (
     ),
     Claim(
         "S3", BRIMA, "Class-activation maps and XRAI are focused on the lesion.",
-        "mass and rank accuracy and pointing game clearly above chance for all of them", "qualitative", _focused,
+        "mass and rank accuracy and pointing game clearly above chance for all of them; a pointing game that misses is "
+        "no evidence against",
+        "qualitative", _focused,
     ),
     Claim(
         "S4", BRIMA, "Curve-based and visual rankings must be combined.",
-        f"Kendall's tau between information curves and rank accuracy clearly below {SAME_ORDER:g}", "-", _orders_differ,
+        f"Kendall's tau between information curves and rank accuracy over the methods, without controls, clearly below "
+        f"{SAME_ORDER:g}; decided only where both order the methods reliably (reliability of the mean over people, "
+        f"Spearman-Brown from alpha_methods, above {RELIABLE:g})",
+        "-", _orders_differ,
     ),
     Claim(
         "X1", "Adebayo et al., NeurIPS 2018", "Some methods ignore the network's weights.",
-        f"rank correlation of a method's maps before and after cascading randomisation clearly above {INSENSITIVE:g}",
+        f"rank correlation of a method's maps before and after cascading randomisation clearly above {INSENSITIVE:g}; "
+        "methods that multiply by the scan are left aside: their maps keep its pattern whatever the weights are",
         "-", _ignores_weights,
     ),
 )  # fmt: skip

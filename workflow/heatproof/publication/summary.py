@@ -192,7 +192,43 @@ def _warnings(
         for network in weak
     ]  # fmt: skip
     return [*found, *_leaks(leakage), *_excluded(tables["exclusions"]), *_incomplete(tables["residuals"], methods),
-            *_within_null(tables["ranking"], metric), *_insane(tables["sanity"])]  # fmt: skip
+            *_within_null(tables["ranking"], metric), *_insane(tables["sanity"]),
+            *_thin_curves(tables["faithfulness"], tables["unanswered"])]  # fmt: skip
+
+
+def _thin_curves(faithfulness: pd.DataFrame, unanswered: pd.DataFrame) -> list[Warned]:
+    """Name the information curves of corrected models that few people could be asked about."""
+    if faithfulness.empty:
+        return []
+    chosen = (faithfulness["recipe"] == "corrected") & faithfulness["metric"].isin(("aic", "sic"))
+    # A method that failed on its own does not make a question thin, and controls may have fewer scans.
+    rows = faithfulness[chosen & ~faithfulness["is_control"].astype(str).str.lower().eq("true")]
+    thin: dict[tuple[str, int, int], list[str]] = {}
+    for (model, metric, setting), part in rows.groupby(["model", "metric", "setting"], sort=True):
+        n_people = int(part["n_people"].max())
+        if n_people < FEW_PEOPLE:
+            n_scans = _n_unanswered(unanswered, str(model), str(metric), str(setting))
+            label_of = condition_label(str(metric), str(setting))
+            thin.setdefault((str(model), n_people, n_scans), []).append(label_of)
+    found = []
+    for (model, n_people, n_scans), names in thin.items():
+        people, scans = _counted(n_people, "person", "people"), _counted(n_scans, "scan", "scans")
+        why = f", because {scans} could not be asked; see “{CAPTIONS['unanswered'][0]}”" if n_scans else ""
+        found.append(Warned(f"Information curves of {label(model)} rest on {people} ({'; '.join(names)}){why}."))
+    return found
+
+
+def _n_unanswered(unanswered: pd.DataFrame, model: str, metric: str, setting: str) -> int:
+    """Return how many scans gave no answer to a question, or to none at all (no metric)."""
+    if unanswered.empty:
+        return 0
+    asked = (unanswered["metric"] == metric) & (unanswered["setting"] == setting)
+    rows = unanswered[(unanswered["model"] == model) & (asked | (unanswered["metric"] == ""))]
+    return int(rows["n_scans"].sum())
+
+
+def _counted(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"
 
 
 def _insane(sanity: pd.DataFrame) -> list[Warned]:

@@ -38,6 +38,8 @@ class Collected:
         the maps, and the scans without an answer; empty where nothing was asked.
     has_controls : bool
         Whether the first class of the cohort is a control.
+    settings : tuple of str
+        Settings of the information curves, in the order of the configuration.
     """
 
     scores: pd.DataFrame
@@ -53,6 +55,7 @@ class Collected:
     spreads: pd.DataFrame = field(default_factory=pd.DataFrame)
     unanswered: pd.DataFrame = field(default_factory=pd.DataFrame)
     has_controls: bool = True
+    settings: tuple[str, ...] = ()
 
 
 def build_tables(
@@ -97,7 +100,7 @@ def build_tables(
     }
     tables |= probe_tables(collected, scored, resampling)
     recipes = tuple(sorted(set(scored["recipe"])))
-    return {**tables, "claims": claims_table(tables, collected.methods, recipes)}
+    return {**tables, "claims": claims_table(tables, collected.methods, recipes, settings=collected.settings)}
 
 
 def probe_tables(collected: Collected, scored: pd.DataFrame, resampling: Mapping[str, Any]) -> dict[str, pd.DataFrame]:

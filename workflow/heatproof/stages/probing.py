@@ -47,9 +47,9 @@ class ProbeJob:
     study_seed : int
         Root seed.
     spec : mapping
-        The `probes` section of the configuration.
+        What the stage reads of the `probes` section of the configuration.
     methods : mapping of str to mapping
-        Entries of the methods that explain the model, by id.
+        Entries of the methods that explain the model, by id, for those that are run again.
     rectify : {"abs_before", "signed"}
         Whether maps are ranked by absolute value, as in the scores of single scans.
     attribution : mapping
@@ -65,7 +65,7 @@ class ProbeJob:
     seed: int
     study_seed: int
     spec: Mapping[str, Any]
-    methods: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rectify: str = "abs_before"
     attribution: Mapping[str, Any] = field(default_factory=dict)
     keep_examples: bool = False

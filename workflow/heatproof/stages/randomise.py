@@ -128,10 +128,10 @@ class _Again:
         """Return (network, scans, places) -> maps (N, *space); `places` say which scan each input stands for."""
         entry = self.job.methods[method]
         parameters = {key: value for key, value in entry.items() if key not in STAGE_KEYS}
-        own = {key: value for key, value in self.job.attribution.items() if key not in ("methods", "target")}
         job = AttributionJob(
-            self.job.model, self.job.recipe, method, entry, self.job.fold, self.job.seed, self.job.study_seed, **own
-        )
+            self.job.model, self.job.recipe, method, entry, self.job.fold, self.job.seed, self.job.study_seed,
+            **self.job.attribution,
+        )  # fmt: skip
         context = prepared_context(job, parameters, self.cohort, self.loader, self.parts, None, self.device)
         needs_zero = "zero_intensity" in attribution.required_context(entry["method"], parameters)
         zeros = self.loader.zero_intensity(self.scan_ids) if needs_zero else None

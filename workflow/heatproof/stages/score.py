@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 
 from heatproof.cohorts.store import Cohort
-from heatproof.configuration import INDIVIDUAL_TRUTHS
 from heatproof.errors import HeatproofError
 from heatproof.files import atomic, read_table, write_parquet
 from heatproof.metrics.aggregation import GroupMeans, is_patient, rectified
@@ -20,6 +19,7 @@ from heatproof.metrics.evaluate import Evaluator, Score, evaluator
 from heatproof.metrics.smoothing import smooth
 from heatproof.metrics.space import RankedMap, Truth
 from heatproof.stages.scoring import Origin, read_group_truths, score_rows, score_table
+from heatproof.studies import INDIVIDUAL_TRUTHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def score(
     predictions : Path
         Table with scan_id and predicted.
     truths : mapping of str to Path
-        Truths by name. Those of `heatproof.configuration.INDIVIDUAL_TRUTHS` (``injected``, ``lesions``) are
+        Truths by name. Those of `heatproof.studies.INDIVIDUAL_TRUTHS` (``injected``, ``lesions``) are
         replaced, scan by scan, by the scan's own effect or lesion; at the level of the fold they are the group's.
     spec : mapping
         The `metrics` entry of the configuration.

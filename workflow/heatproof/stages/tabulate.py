@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ def tabulate(
     intake: Path,
     volumes: Path | None,
     cohort: Path,
+    settings: Sequence[str],
     seed: int,
     n_bootstrap: int,
     n_permutations: int,
@@ -49,6 +50,8 @@ def tabulate(
         Tables of the cohort; a cohort without areas has no volumes.
     cohort : Path
         ``cohort.h5``, which says whether there are controls.
+    settings : sequence of str
+        Settings of the information curves, in the order of the configuration.
     seed : int
         Root seed of the study.
     n_bootstrap : int
@@ -79,6 +82,7 @@ def tabulate(
         spreads=pd.read_parquet(spreads),
         unanswered=pd.read_parquet(exclusions),
         has_controls=has_controls,
+        settings=tuple(settings),
     )
     built = build_tables(collected, seed=seed, n_bootstrap=n_bootstrap, n_permutations=n_permutations)
     for name, path in tables.items():

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heatproof.configuration import INDIVIDUAL_TRUTHS
 from heatproof.statistics.conditions import Condition, conditions, orientation
 from heatproof.statistics.faithfulness import EXACT_TRUTH, PROBE_CONTROLS, as_scores
 from heatproof.statistics.krippendorff import weighted_alpha
 from heatproof.statistics.resampling import bootstrap_means, draw_counts, interval
+from heatproof.studies import INDIVIDUAL_TRUTHS
 
 if TYPE_CHECKING:
     import pandas as pd

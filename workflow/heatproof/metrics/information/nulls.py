@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from heatproof.metrics.nulls import surrogates_of
 from heatproof.metrics.space import RankedMap, Space
 
 NULLS = ("turned", "phase")
-# Share of the mask's voxels that must keep a partner for a map to be flipped along every axis.
-ENOUGH_PARTNERS = 0.95
 
 
 def null_maps(
@@ -28,13 +25,10 @@ def null_maps(
     generator : Generator
         Draws the surrogate. What ``turned`` needs comes from a stream of its own, so neither kind changes the other.
     kinds : sequence of {"turned", "phase"}
-        Both have exactly the map's own values inside the mask. ``turned`` is the map flipped along every axis if
-        at least 95 % of the mask's voxels have their partner inside the mask too, else along the axes (one or more)
-        that keep most partners; of equal choices, along more axes, then along the lower ones. Voxels whose partner
-        lies outside take random places in the order of the flipped map, and the map's own values are laid out in
-        that order; where none does, this is the flipped map itself. A map that is symmetric along those axes is
-        turned onto itself. ``phase`` is laid out in the order of a random field with the map's spectrum (see
-        `heatproof.metrics.nulls`).
+        Both have exactly the map's own values inside the mask. ``turned`` is the map flipped along every axis. Voxels
+        whose partner lies outside the mask take random places in the order of the flipped map, and the map's own
+        values are laid out in that order; where none does, this is the flipped map itself. ``phase`` is laid out in
+        the order of a random field with the map's spectrum (see `heatproof.metrics.nulls`).
     mask : ndarray of bool, shape (*S,), or None
         Where nulls are laid out; they are 0 elsewhere. Everywhere without one.
 
@@ -68,9 +62,8 @@ def null_maps(
 
 def _turned(heatmap: np.ndarray, space: Space, generator: np.random.Generator) -> np.ndarray:
     """Return the map flipped inside the mask, with its own values there (see `null_maps`)."""
-    axes = _flipped_axes(space.mask)
-    values, flipped = space.take(heatmap), space.take(np.flip(heatmap, axes))
-    lonely = ~space.take(np.flip(space.mask, axes))
+    values, flipped = space.take(heatmap), space.take(np.flip(heatmap))
+    lonely = ~space.take(np.flip(space.mask))
     if lonely.any():
         # Shuffled first, so that equal values do not follow each other voxel by voxel.
         order = generator.permutation(np.flatnonzero(~lonely))
@@ -83,11 +76,3 @@ def _turned(heatmap: np.ndarray, space: Space, generator: np.random.Generator) -
     laid = np.zeros_like(heatmap)
     laid[space.mask] = flipped
     return laid
-
-
-def _flipped_axes(mask: np.ndarray) -> tuple[int, ...]:
-    """Return the axes along which maps are turned inside a mask (see `null_maps`)."""
-    # From all axes down to one, the lower axes first: the first of equal choices is the one to take.
-    choices = [axes for n_axes in range(mask.ndim, 0, -1) for axes in combinations(range(mask.ndim), n_axes)]
-    partners = [int((mask & np.flip(mask, axes)).sum()) for axes in choices]
-    return choices[0] if partners[0] >= ENOUGH_PARTNERS * mask.sum() else choices[int(np.argmax(partners))]

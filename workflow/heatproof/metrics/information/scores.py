@@ -68,7 +68,8 @@ def information_scores(
     image : array or Tensor, shape (C, *S)
         The scan, one to three space axes.
     maps : array or Tensor, shape (M, *S)
-        Relevance, larger is more relevant, in any floating dtype (it is kept). Whether absolute values count is the caller's decision.
+        Relevance, larger is more relevant; whether absolute values count is the caller's decision. Any floating
+        dtype: it is kept.
     predict : callable
         ``(B, C, *S) -> (B, K)``: probabilities of at least two classes, as array or Tensor. It gets arrays if the
         image is one, else Tensors, in the dtype and on the device of the image.

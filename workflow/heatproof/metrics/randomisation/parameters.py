@@ -25,7 +25,7 @@ from heatproof.attribution.sampling import checked_samples, noise_deviation
 from heatproof.attribution.streams import normal
 from heatproof.errors import ConfigError
 from heatproof.metrics.randomisation.layers import randomised
-from heatproof.metrics.randomisation.similarity import as_array, paired
+from heatproof.metrics.randomisation.similarity import as_array, compared, constant, paired
 
 Maps = torch.Tensor | np.ndarray
 # Maps of all scans by a network, shape (n_scans, C, *space) or (n_scans, *space).
@@ -43,7 +43,8 @@ class CascadeResult:
     layers : tuple of tuple of str, length n_stages
         Layers that were re-drawn since the stage before.
     similarities : ndarray, shape (n_stages, n_scans)
-        Similarity with the map of the trained network; the last stage has no trained layer left.
+        Similarity with the map of the trained network; the last stage has no trained layer left. NaN at all stages
+        of a scan whose trained map is constant or not finite; 0 where only the randomised map is constant.
     """
 
     layers: tuple[tuple[str, ...], ...]
@@ -51,7 +52,7 @@ class CascadeResult:
 
     @property
     def score(self) -> np.ndarray:
-        """Mean similarity of each scan over the stages, shape (n_scans,); less is better."""
+        """Mean similarity of each scan over the stages, shape (n_scans,); less is better, NaN if a stage is."""
         return self.similarities.mean(axis=0)
 
 
@@ -66,6 +67,9 @@ def cascading(
     mask: np.ndarray | None = None,
 ) -> CascadeResult:
     """Return the cascading randomisation test; its score is the metric ``cascading_mprt``.
+
+    A scan whose map is constant already for the trained network cannot be tested (NaN). A map that only becomes
+    constant when weights are re-drawn has lost all that it said, so that stage counts as similarity 0.
 
     Parameters
     ----------
@@ -98,8 +102,11 @@ def cascading(
         if original is None:
             # Only now: a network that cannot be randomised is refused before anything is explained.
             original = explain(isolated(model))
+            comparable = np.isfinite(paired(original, original, similarity, mask))
         names.append(redrawn)
-        rows.append(paired(original, explain(network), similarity, mask))
+        maps = explain(network)
+        alike = paired(original, maps, similarity, mask)
+        rows.append(np.where(comparable & constant(maps, similarity, mask), 0.0, alike))
     return CascadeResult(tuple(names), np.stack(rows))
 
 
@@ -216,8 +223,7 @@ def histogram_entropy(heatmap: Maps, n_bins: int = 100, mask: np.ndarray | None 
     float
         NaN where the map is not finite.
     """
-    whole = as_array(heatmap)
-    values = whole.ravel() if mask is None else whole[..., np.asarray(mask).astype(bool)].ravel()
+    values = compared(heatmap, mask)
     if not np.isfinite(values).all():
         return float("nan")
     counts, _ = np.histogram(values, bins=n_bins)

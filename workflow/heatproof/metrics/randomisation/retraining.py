@@ -31,7 +31,7 @@ def data_randomisation(
     Returns
     -------
     ndarray, shape (n_scans,)
-        Less is better.
+        Less is better; NaN where either map is constant or not finite.
 
     Raises
     ------
@@ -56,7 +56,8 @@ def retraining_agreement(maps_by_run: Any, similarity: str = "spearman", mask: n
     Returns
     -------
     ndarray, shape (n_scans,)
-        More is better, unless the method ignores the network.
+        More is better, unless the method ignores the network. NaN where the map of any run is constant or not
+        finite.
 
     Raises
     ------

@@ -55,8 +55,7 @@ def similarity(
         raise ConfigError(f"'{kind}' is no similarity.", field="similarity", remedy=f"use one of {', '.join(KINDS)}.")
     one, two = as_array(first), as_array(second)
     inside = _checked_mask(one, two, mask)
-    # A mask picks voxels of the last axes, of every channel.
-    values, others = one[..., inside].ravel(), two[..., inside].ravel()
+    values, others = compared(one, inside), compared(two, inside)
     axes = _space_axes(one, mask, n_axes) if kind == "ssim" else ()
     if not (_varies(values, kind) and _varies(others, kind)):
         return float("nan")
@@ -69,8 +68,14 @@ def similarity(
 
 def constant(maps: Any, kind: str, mask: np.ndarray | None) -> np.ndarray:
     """Return which maps are finite but constant, as far as `similarity` compares them, shape (n_scans,)."""
-    compared = [_compared(heatmap, mask) for heatmap in maps]
-    return np.array([bool(np.isfinite(values).all()) and not _varies(values, kind) for values in compared], bool)
+    taken = [compared(heatmap, mask) for heatmap in maps]
+    return np.array([bool(np.isfinite(values).all()) and not _varies(values, kind) for values in taken], bool)
+
+
+def compared(heatmap: Any, mask: np.ndarray | None) -> np.ndarray:
+    """Return the values of a map inside a mask of its last axes, of every channel; all values without a mask."""
+    whole = as_array(heatmap)
+    return whole.ravel() if mask is None else whole[..., np.asarray(mask).astype(bool)].ravel()
 
 
 def as_array(maps: Any) -> np.ndarray:
@@ -122,6 +127,9 @@ def _varies(values: np.ndarray, kind: str) -> bool:
 
 def _correlation(values: np.ndarray, others: np.ndarray, ranked: bool) -> float:
     one, two = (standardised(average_ranks(array) if ranked else array) for array in (values, others))
+    if one is None or two is None:
+        # So small that their squares are zero.
+        return float("nan")
     # Summed without BLAS, whose order of adding depends on the number of threads.
     return float(np.clip((one * two).sum(), -1, 1))
 

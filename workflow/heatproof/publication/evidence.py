@@ -1,0 +1,60 @@
+"""What a claim is judged on: the tables of a study, cut to one network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a claim is judged on: the tables of one study, cut to one network.
+
+    Attributes
+    ----------
+    tables : mapping of str to DataFrame
+        ``faithfulness``, ``ranking``, ``metric_agreement``, ``metric_reliability``, ``median_curves`` and ``sanity``.
+    methods : mapping of str to str
+        Id of each configured method to its registered name.
+    recipe : str
+        ``as_published`` or ``corrected``.
+    model : str
+        The network.
+    settings : sequence of str
+        Settings of the information curves, in the order of the configuration.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    methods: Mapping[str, str]
+    recipe: str
+    model: str
+    settings: Sequence[str]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return the rows of a table that are about the network."""
+        rows = self.tables[name]
+        return rows[(rows["recipe"] == self.recipe) & (rows["model"] == self.model)]
+
+    def faithfulness(self, metric: str) -> pd.DataFrame:
+        """Return the rows of a probe metric with the column ``name``, the method's registered name."""
+        rows = self.table("faithfulness")
+        return self._named(rows[rows["metric"] == metric])
+
+    def localisation(self) -> pd.DataFrame:
+        """Return the rows of single, unsmoothed scans against their own truth."""
+        rows = self.table("ranking")
+        chosen = (rows["level"] == "scan") & (rows["smoothing_mm"] == 0)
+        return self._named(rows[chosen & rows["truth"].isin(("lesions", "injected"))])
+
+    def own_setting(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the first configured setting that suits the recipe: the published algorithm, or ours."""
+        present = [setting for setting in self.settings if setting in set(rows["setting"])]
+        suited = [setting for setting in present if setting.startswith("nd")]
+        if self.recipe == "as_published":
+            suited = [setting for setting in present if setting.startswith("pair")] or suited
+        return rows[rows["setting"].isin(suited[:1])]
+
+    def _named(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(name=rows["method"].map(self.methods).fillna(rows["method"]))
