@@ -18,7 +18,6 @@ from heatproof.publication.claims import (
     over_models,
 )
 from heatproof.publication.evidence import Evidence
-from publication import synthetic_study as synthetic
 
 METHODS = {name: {"method": name} for name in ("scorecam", "xrai", "gradcam", "saliency", "random_noise")}
 RECIPE = "corrected"
@@ -302,20 +301,3 @@ def test_a_study_without_the_methods_or_the_recipe_says_so():
     table = claims_table(tables, METHODS, ("corrected",), settings=(SETTING,))
     assert set(table["claim"]) == {"S2", "S3", "S4"}, "S1 has no AIC and X1 no randomised network here"
     assert set(table.loc[table["recipe"] == "as_published", "verdict"]) == {NOT_TESTABLE}
-
-
-def test_the_stage_hands_the_configured_settings_to_the_claims(finished, monkeypatch):
-    from heatproof.publication import tables
-    from heatproof.stages.tabulate import tabulate
-
-    given = []
-    monkeypatch.setattr(tables, "claims_table", lambda *_, settings: given.append(settings) or pd.DataFrame())
-    folder = finished[0].folder
-    names = ("scores", "areas", "nulls", "probes", "curves", "spreads", "exclusions")
-    tabulate(
-        "demo", synthetic.models_of(finished[0]), METHODS, **{name: folder / f"{name}.parquet" for name in names},
-        predictions=sorted(folder.glob("*/fold-*/predictions.tsv")), intake=folder / "intake.tsv",
-        volumes=folder / "volumes.tsv", cohort=folder / "cohort.h5", settings=["b", "a"], seed=1, n_bootstrap=20,
-        n_permutations=19, tables={},
-    )  # fmt: skip
-    assert given == [("b", "a")]

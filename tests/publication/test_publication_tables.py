@@ -12,6 +12,7 @@ from heatproof.publication.recipes import compare_recipes, recipe_pairs
 from heatproof.publication.tables import exclusions, residuals, with_verdicts
 from heatproof.publication.verdicts import above_chance, beats_prior
 from heatproof.stages.runs import read_runs, read_text_table, run_of
+from publication import synthetic_study as synthetic
 
 NAN = float("nan")
 
@@ -179,3 +180,20 @@ def test_runs_know_their_model_fold_and_seed(finished):
 def test_a_file_outside_a_run_is_refused(tmp_path):
     with pytest.raises(HeatproofError, match="folder of a run"):
         run_of(tmp_path / "predictions.tsv")
+
+
+def test_the_stage_hands_the_configured_settings_to_the_claims(finished, monkeypatch):
+    from heatproof.publication import tables
+    from heatproof.stages.tabulate import tabulate
+
+    given = []
+    monkeypatch.setattr(tables, "claims_table", lambda *_, settings: given.append(settings) or pd.DataFrame())
+    folder = finished[0].folder
+    names = ("scores", "areas", "nulls", "probes", "curves", "spreads", "exclusions")
+    tabulate(
+        "demo", synthetic.models_of(finished[0]), {}, **{name: folder / f"{name}.parquet" for name in names},
+        predictions=sorted(folder.glob("*/fold-*/predictions.tsv")), intake=folder / "intake.tsv",
+        volumes=folder / "volumes.tsv", cohort=folder / "cohort.h5", settings=["b", "a"], seed=1, n_bootstrap=20,
+        n_permutations=19, tables={},
+    )  # fmt: skip
+    assert given == [("b", "a")]
