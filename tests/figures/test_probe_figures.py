@@ -36,7 +36,7 @@ def words(figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
-def curve_table(n_people: int = 4) -> pd.DataFrame:
+def curve_table(n_people: int = 6) -> pd.DataFrame:
     """Two scans of each person; a method's curves are powers of x, the better the smaller; one null lies below."""
     random = np.random.default_rng(0)
     x = np.linspace(0, 1, 11)
@@ -105,7 +105,7 @@ def test_the_drawn_curve_is_the_mean_over_people_with_their_bootstrap_interval()
     ])  # fmt: skip
     lines = {line.get_label(): line for line in panel.lines}
     np.testing.assert_allclose(lines["Best"].get_ydata(), people.mean(axis=0))
-    low, high = interval(bootstrap_means(people, 3, 100), 4)
+    low, high = interval(bootstrap_means(people, 3, 100), 6)
     band = panel.collections[0].get_paths()[0].vertices
     for place, bound in enumerate((low, high)):
         heights = [(band[np.isclose(band[:, 0], x), 1].min(), band[np.isclose(band[:, 0], x), 1].max())[place]
