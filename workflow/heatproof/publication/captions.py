@@ -99,12 +99,13 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "sanity": (
         "Do the metrics pass their own test?",
         "A constant network must not tell maps apart, the exact truth must beat random noise, and random noise must "
-        "not beat the methods. A metric that fails cannot rank methods.",
+        "not beat the methods. A metric that fails cannot rank methods; where only the truth does not beat noise, the "
+        "network may decide by something else than the lesion.",
     ),
     "median_curves": (
         "Information curves summed up as published",
         "Area under the median over scans of each method's curve, as the paper took it, beside the area under the mean "
-        "curve. The median of curves that are 0 or 1 is degenerate.",
+        "curve, over the scans that every method has. The median of curves that are 0 or 1 is degenerate.",
     ),
     "unanswered": (
         "Scans without an answer",

@@ -128,7 +128,9 @@ def _models(tables: Mapping[str, pd.DataFrame], recipe: str) -> list[str]:
 
 
 def _interval(row: pd.Series) -> str:
-    return f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]".replace("-", "−")
+    """Return a mean with its interval, or without one where too few people have none."""
+    bounds = f" [{row['low']:.3f}, {row['high']:.3f}]" if pd.notna(row["low"]) else " (no interval)"
+    return f"{row['mean']:.3f}{bounds}".replace("-", "−")
 
 
 def _retains_best(evidence: Evidence) -> Judgement:
@@ -232,7 +234,8 @@ def _orders_differ(evidence: Evidence) -> Judgement:
         sure = all(value > RELIABLE for value in reliability)
         verdict = SUPPORTED if high < SAME_ORDER else CONTRADICTED if low > SAME_ORDER else UNDECIDED
         verdicts.append(verdict if sure else UNDECIDED)
-        tau = f"tau {row['tau_methods']:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−")
+        bounds = f" [{low:.2f}, {high:.2f}]" if pd.notna(low) else " (no interval)"
+        tau = f"tau {row['tau_methods']:.2f}{bounds}".replace("-", "−")
         least = f"least reliability {min(reliability):.2f}"
         words.append(f"{_curve_of(row)}: {tau}, {least}")
     return _agreed(verdicts), "; ".join(words)

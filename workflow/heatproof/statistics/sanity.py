@@ -22,8 +22,8 @@ MEANINGS = {
     "two maps of a scan",
     "constant_wrong": "a network that never gives the explained class must not rank maps: largest difference between "
     "two maps of a scan",
-    "truth_beats_noise": "the truth used as a map must be better than white noise: lower end of the 95 % interval of "
-    "their paired difference",
+    "truth_beats_noise": "the truth used as a map must be better than white noise, or the metric, or the network, does "
+    "not follow the truth: lower end of the 95 % interval of their paired difference",
     "noise_beats_methods": "white noise must not be clearly better than the methods: lower end of the 95 % interval of "
     "noise minus the median method",
 }
