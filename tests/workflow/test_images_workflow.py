@@ -35,7 +35,7 @@ def test_every_question_of_the_config_is_answered(study: Path) -> None:
     expected = set().union(*(PARTS.get(name, {name}) for name in ASKED))
     assert set(probes["metric"]) == expected
     assert set(table(study, "faithfulness")["metric"]) == expected
-    assert {"nd push_pull information", "nd push_pull fraction", "pair webp"} <= set(probes["setting"])
+    assert {"nd push_pull information", "nd push_pull fraction", "pair mean unchecked"} <= set(probes["setting"])
     assert set(probes.loc[probes["metric"] == "retraining_agreement", "setting"]) == {"between seeds", "between folds"}
 
 
@@ -53,8 +53,8 @@ def test_our_curves_pass_the_test_with_constant_networks_and_the_published_ones_
     sanity = table(study, "sanity")
     constant = sanity[sanity["check"].str.startswith("constant")]
     passed = constant.groupby("setting")["passed"].apply(lambda values: values.astype(str).eq("True").all())
-    assert not passed["pair webp"]
-    assert passed.drop("pair webp").all()
+    assert not passed["pair mean unchecked"]
+    assert passed.drop("pair mean unchecked").all()
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_slices_and_pixels_of_test_people_leak_as_published_only(study: Path) ->
 def test_the_report_says_which_control_is_the_reference_and_which_metric_failed(study: Path) -> None:
     page = (study.parent / "report.html").read_text(encoding="utf-8")
     assert "centre prior" in page and "anatomical prior" not in page.split('id="glossary"')[0]
-    assert "failed a test of their own" in page and "pair webp" in page
+    assert "failed a test of their own" in page and "pair mean unchecked" in page
     assert "36 patients" in page
 
 
