@@ -34,10 +34,6 @@ def scans(cohort):
     return [(record.row, record.load()) for record in cohort]
 
 
-def kinds_of(cohort):
-    return Counter(record.row["diagnosis"] for record in cohort)
-
-
 # ---- the truth
 
 

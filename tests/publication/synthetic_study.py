@@ -345,6 +345,7 @@ def write_maps(study: Study, rng: np.random.Generator) -> None:
         handle["template"], handle["mask"] = template.astype(np.float32), mask
         handle["scans"] = np.zeros((1, 1, *study.shape), np.float32)
         handle.attrs.update({"spacing": (1.0,) * len(study.shape), "units": "mm" if affine is not None else "pixel"})
+        handle.attrs.update({"classes": ["HC", "AD"], "description": "{}"})
         if affine is not None:
             handle.attrs["affine"] = affine
     (study.folder / "truths").mkdir()

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import HeatproofError
@@ -26,22 +25,16 @@ from heatproof.stages.probing import EXACT_TRUTH, ProbeJob, probed_scans
 from heatproof.stages.questions import Network, Scene, ask
 from heatproof.stages.randomise import randomise
 from heatproof.training import ScanLoader
+from schema_defaults import defaults_of
 from training.training_cohort import write_cohort
 
 SHAPE = (14, 12)
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "probes.yaml"
 METHODS = {"saliency": {"method": "saliency"}, "random_noise": {"method": "random_noise"}}
 ALL = ["aic", "sic", "insertion", "deletion", "road", "infidelity", "f_fidelity"]
 
 
-def default(schema: dict) -> object:
-    if "properties" in schema:
-        return {name: default(entry) for name, entry in schema["properties"].items()}
-    return schema["default"]
-
-
 def spec(*metrics: str, **changes: object) -> dict:
-    settings = default(yaml.safe_load(SCHEMA.read_text()))
+    settings = defaults_of("probes.yaml")
     settings["f_fidelity"] = {"n_steps": 2, "learning_rate": 1e-4, "n_samples": 4, "beta": 0.2}
     settings["infidelity"] |= {"n_samples": 6}
     settings["max_sensitivity"] = {"n_samples": 2, "radius": 0.02}

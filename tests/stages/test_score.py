@@ -8,7 +8,6 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from heatproof.cohorts.store import CohortWriter, RawScan, Source
 from heatproof.errors import GeometryError, HeatproofError
@@ -20,23 +19,16 @@ from heatproof.stages.collect import OPTIONAL, collect
 from heatproof.stages.pool import PoolFiles, pool
 from heatproof.stages.score import ScoreFiles, score
 from heatproof.stages.scoring import Origin
+from schema_defaults import defaults_of
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "metrics.yaml"
 SHAPES = {1: (48,), 2: (14, 12), 3: (8, 9, 7)}
-ORIGIN = Origin("demo", "net", "corrected", "lrp", fold=0, seed=1)
 TARGET = [0, 1, 0, 1, 1, 1]
 PREDICTED = [0, 1, 1, 0, 1, 1]
 AREAS = {3: "left", 300: "right", 7: "lost"}
 
 
-def default(schema: dict) -> object:
-    if "properties" in schema:
-        return {name: default(entry) for name, entry in schema["properties"].items()}
-    return schema["default"]
-
-
 def settings(**changes: object) -> dict:
-    spec = default(yaml.safe_load(SCHEMA.read_text()))
+    spec = defaults_of("metrics.yaml")
     spec["nulls"]["n_surrogates"] = 19
     spec["smoothing_mm"] = {"scan": [0, 6], "fold": [0], "group": [0, 6]}
     return {**spec, **changes}

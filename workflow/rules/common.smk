@@ -224,8 +224,13 @@ def grown(megabytes, minutes):
     }
 
 
+def twin_weights(wildcards):
+    """Return the weights of a run's twin, which was trained on permuted labels."""
+    return f"{RESULTS}/{wildcards.study}/{wildcards.model}-permuted/{RUN}/model.safetensors"
+
+
 def permuted_weights(wildcards):
     """Return the weights trained on permuted labels, for the methods that explain those."""
     if not studies.needs_permuted(method_of(wildcards)):
         return []
-    return f"{RESULTS}/{wildcards.study}/{wildcards.model}-permuted/{RUN}/model.safetensors"
+    return twin_weights(wildcards)

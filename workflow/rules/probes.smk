@@ -8,7 +8,7 @@
 rule probe:
     """Ask {wildcards.model} of {wildcards.study}, fold {wildcards.fold}, seed {wildcards.seed}, about its maps."""
     input:
-        maps=lambda wildcards: maps_of_run(wildcards),
+        maps=maps_of_run,
         cohort=rules.prepare.output.cohort,
         participants=rules.prepare.output.participants,
         folds=rules.split.output.folds,
@@ -48,7 +48,7 @@ rule randomise:
         weights=f"{RESULTS}/{{study}}/{{model}}/{RUN}/model.safetensors",
         predictions=f"{RESULTS}/{{study}}/{{model}}/{RUN}/predictions.tsv",
         permuted=lambda wildcards: (
-            f"{RESULTS}/{wildcards.study}/{wildcards.model}-permuted/{RUN}/model.safetensors"
+            twin_weights(wildcards)
             if "data_randomisation" in study_of(wildcards)["probes"]["metrics"]
             else []
         ),

@@ -191,6 +191,46 @@ class CohortWriter:
         write_table(frame[leading + rest], self._participants)
 
 
+@dataclass(frozen=True)
+class CohortFacts:
+    """What a stored cohort says about itself.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of every scan.
+    classes : tuple of str
+        Diagnoses by their target number.
+    has_controls : bool
+        Whether the first class is a control.
+    description : dict
+        Free facts for the report.
+    """
+
+    grid: Grid
+    classes: tuple[str, ...]
+    has_controls: bool
+    description: dict[str, Any]
+
+    @classmethod
+    def of(cls, file: h5py.File) -> CohortFacts:
+        """Return the facts of an open file, without reading a scan."""
+        attributes = file.attrs
+        spacing = tuple(float(step) for step in attributes["spacing"])
+        return cls(
+            Grid(file["mask"].shape, attributes.get("affine"), spacing, str(attributes["units"])),
+            tuple(str(name) for name in attributes["classes"]),
+            bool(attributes.get("has_controls", True)),
+            json.loads(attributes["description"]),
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> CohortFacts:
+        """Return the facts of a file on disk."""
+        with h5py.File(path, "r") as file:
+            return cls.of(file)
+
+
 class Cohort:
     """A stored cohort, read scan by scan.
 
@@ -208,18 +248,12 @@ class Cohort:
         attributes = self._file.attrs
         self.scan_ids: list[str] = [value.decode() for value in self._file["scan_ids"][:]]
         self._index = {scan_id: position for position, scan_id in enumerate(self.scan_ids)}
-        self.grid = Grid(
-            self._file["scans"].shape[2:],
-            affine=attributes.get("affine"),
-            spacing=tuple(float(step) for step in attributes["spacing"]),
-            units=str(attributes["units"]),
-        )
+        facts = CohortFacts.of(self._file)
+        self.grid, self.classes, self.has_controls = facts.grid, facts.classes, facts.has_controls
+        self.description = facts.description
         self.channels = int(self._file["scans"].shape[1])
-        self.classes: tuple[str, ...] = tuple(str(name) for name in attributes["classes"])
         self.patient_class = self.classes[-1]
-        self.has_controls = bool(attributes.get("has_controls", True))
         self.label_names = {int(k): str(v) for k, v in json.loads(attributes["label_names"]).items()}
-        self.description: dict[str, Any] = json.loads(attributes["description"])
         self.mask: np.ndarray = self._file["mask"][:]
         table = read_table(participants or self.path.with_name("participants.tsv"), ("scan_id", "participant_id"))
         self.participants: pd.DataFrame = table.set_index("scan_id", drop=False).loc[self.scan_ids]
@@ -259,6 +293,11 @@ class Cohort:
     def truth(self, scan_id: str) -> np.ndarray | None:
         """Return the exact effect in one scan, shape (*space,), or None where no effect is known."""
         return self._row("truths", scan_id)
+
+    def known_truth(self, scan_id: str) -> np.ndarray | None:
+        """Return how strong the effect is in one scan, shape (*space,), or None where it has none that is known."""
+        truth = self.truth(scan_id)
+        return np.abs(truth) if truth is not None and truth.any() else None
 
     def labels(self, scan_id: str) -> np.ndarray | None:
         """Return the areas of one scan: its own, else the common atlas, else None."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLANES = ("sagittal", "coronal", "axial")
 SHOWN_ABOVE = 0.3
 # Panels that are less high than this (inches) leave the colour bar's label two lines.
 LOW = 2.5

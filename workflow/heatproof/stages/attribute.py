@@ -15,10 +15,10 @@ import torch
 from heatproof import attribution
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError
-from heatproof.files import atomic, read_table
+from heatproof.files import atomic
 from heatproof.models import load_weights
 from heatproof.randomness import generator, integer_seed
-from heatproof.stages.probing import balanced
+from heatproof.stages.probing import balanced, predicted_classes
 from heatproof.training import FoldParts, ScanLoader, read_fold
 from heatproof.training.arithmetic import use_arithmetic
 from heatproof.training.memory import keep_freed_memory
@@ -168,9 +168,8 @@ def target_classes(job: AttributionJob, scan_ids: list[str], cohort: Cohort, pre
     if kind == "label":
         return cohort.participants.loc[scan_ids, "target"].to_numpy(np.int64, copy=True)
     if kind == "predicted":
-        table = read_table(predictions, ("scan_id", "part", "predicted"))
-        test = table[table["part"] == "test"].set_index("scan_id")
-        return test.loc[scan_ids, "predicted"].to_numpy(np.int64, copy=True)
+        predicted = predicted_classes(predictions)
+        return np.array([predicted[scan_id] for scan_id in scan_ids], dtype=np.int64)
     raise ConfigError(f"the target '{kind}' is not known.", field="target", remedy="use patient, predicted or label.")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from heatproof.cohorts.store import Cohort
 from heatproof.files import atomic
 from heatproof.stages.probing import explained_scans
+from heatproof.stages.scoring import summed
 
 
 def write_examples(
@@ -44,11 +45,11 @@ def write_examples(
                 entry = file.create_group(scan_id)
                 entry.attrs["diagnosis"], entry.attrs["predicted"] = name, cohort.classes[predicted[scan_id]]
                 _keep(entry, "image", cohort.scan(scan_id).mean(axis=0))
-                truth = cohort.truth(scan_id)
-                if truth is not None and truth.any():
+                truth = cohort.known_truth(scan_id)
+                if truth is not None:
                     _keep(entry, "truth", truth)
                 for method, maps in files.items():
-                    _keep(entry, f"maps/{method}", maps["maps"][position].sum(axis=0))
+                    _keep(entry, f"maps/{method}", summed(maps["maps"][position]))
 
 
 def _keep(entry: h5py.Group, name: str, values: np.ndarray) -> None:

@@ -72,7 +72,7 @@ def _mean_maps(study: StudyResults) -> Figure:
     ranking = study.table("ranking")
     truth_name = selection.headline_view(ranking, study.inputs.metric).truth if len(ranking) else ""
     return draw_mean_maps(
-        maps, template, _truth_mask(study, truth_name), mask, study.grid, controls=sorted(study.controls),
+        maps, template, _truth_mask(study, truth_name), mask, study.facts.grid, controls=sorted(study.controls),
         truth_name=truth_name, population=", ".join(sorted(populations)),
     )  # fmt: skip
 
@@ -125,9 +125,9 @@ def _volume_relevance(study: StudyResults) -> Figure:
     keys = ["model", "method", "participant_id", "target"]
     # Rescans and seeds are no further people: their mean is one point, as in the table.
     points = points.groupby(keys, as_index=False)[["volume_mm3", "sum"]].mean()
-    usual = study.has_controls and len(study.classes) == 2
-    groups = ("controls", "patients") if usual else tuple(study.classes)
-    return draw_volume_relevance(points, rows, study.compared, chosen, groups, study.grid)
+    usual = study.facts.has_controls and len(study.facts.classes) == 2
+    groups = ("controls", "patients") if usual else tuple(study.facts.classes)
+    return draw_volume_relevance(points, rows, study.compared, chosen, groups, study.facts.grid)
 
 
 def _area_to_show(table: pd.DataFrame) -> str:
@@ -141,7 +141,7 @@ def _fingerprints(study: StudyResults) -> Figure:
     methods = [pair for pair in study.pairs if pair[1] not in study.controls][:2]
     backprop = [pair for pair in study.pairs if pair[1] == "guided_backprop"]
     pairs = list(dict.fromkeys(methods + backprop))
-    return draw_fingerprints(study.areas, pairs, has_controls=study.has_controls)
+    return draw_fingerprints(study.areas, pairs, has_controls=study.facts.has_controls)
 
 
 def _information_curves(study: StudyResults) -> Figure:
@@ -166,8 +166,8 @@ def _gallery(study: StudyResults) -> Figure:
     for path in study.inputs.examples:
         with h5py.File(path, "r") as handle:
             examples = examples or [_example(name, entry) for name, entry in handle.items()]
-    examples.sort(key=lambda example: study.classes.index(example.diagnosis))
-    return draw_gallery(examples, [method for _, method in study.pairs], study.controls, study.grid)
+    examples.sort(key=lambda example: study.facts.classes.index(example.diagnosis))
+    return draw_gallery(examples, [method for _, method in study.pairs], study.controls, study.facts.grid)
 
 
 def _example(scan_id: str, entry: h5py.Group) -> Example:
@@ -189,10 +189,10 @@ DRAWN: dict[str, Callable[[StudyResults], Figure]] = {
     "fingerprints": _fingerprints,
     "rank_stability": lambda s: draw_rank_stability(s.table("rank_stability"), s.controls),
     "training": lambda s: draw_training(
-        read_runs(s.inputs.histories, s.inputs.models, s.inputs.study), list(s.inputs.models), len(s.classes)
+        read_runs(s.inputs.histories, s.inputs.models, s.inputs.study), list(s.inputs.models), len(s.facts.classes)
     ),
     "performance": lambda s: draw_performance(s.predictions, s.table("performance"), list(s.inputs.models)),
-    "confusion": lambda s: draw_confusion(s.predictions, s.classes, list(s.inputs.models)),
+    "confusion": lambda s: draw_confusion(s.predictions, s.facts.classes, list(s.inputs.models)),
     "gallery": _gallery,
     "information_curves": _information_curves,
     "faithfulness": lambda s: draw_faithfulness(s.table("faithfulness"), models=list(s.inputs.models)),

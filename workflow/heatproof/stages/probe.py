@@ -18,6 +18,7 @@ import torch
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import HeatproofError
 from heatproof.files import write_parquet
+from heatproof.metrics.aggregation import rectified
 from heatproof.metrics.faithfulness import fine_tuned
 from heatproof.metrics.information import null_maps
 from heatproof.models import LoadedModel, load_weights
@@ -33,12 +34,11 @@ from heatproof.stages.probing import (
     ProbeJob,
     ProbeRows,
     explained_scans,
-    judged_map,
-    own_truth,
     predicted_classes,
     probed_scans,
 )
 from heatproof.stages.questions import Answer, Network, Scene, ask, constant_spreads
+from heatproof.stages.scoring import summed
 from heatproof.training import FoldParts, ScanLoader, read_fold
 from heatproof.training.arithmetic import use_arithmetic
 
@@ -213,7 +213,7 @@ class _Run:
         """Ask every question about one scan."""
         scan_id, target = chosen.scan_ids[number], int(chosen.targets[number])
         labels, signed = self._maps(chosen, number)
-        maps = np.abs(signed) if self.job.rectify == "abs_before" else signed
+        maps = rectified(signed, np.abs(signed), self.job.rectify)
         image = self.loader.scan(scan_id).numpy()
         zero = self.loader.zero_intensity([scan_id])[0].numpy()
         for answer in ask(self.scene, self.network, scan_id, image, zero, maps, target, signed):
@@ -237,14 +237,14 @@ class _Run:
         other = self._other(chosen, number) if "other_scan" in kinds else None
         made = [kind for kind in kinds if kind != "other_scan"]
         for name, file in self.files.items():
-            own = judged_map(file["maps"][position], "signed")
+            own = summed(file["maps"][position])
             random = generator(self._seed("nulls"), name, scan_id)
             found = {"": own, **null_maps(own, random, made, mask=self.cohort.mask)}
             if other is not None:
-                found["other_scan"] = judged_map(file["maps"][other], "signed")
+                found["other_scan"] = summed(file["maps"][other])
             labels += [(name, null) for null in found]
             maps += [each.astype(np.float32) for each in found.values()]
-        truth = own_truth(self.cohort, scan_id)
+        truth = self.cohort.known_truth(scan_id)
         if truth is not None:
             labels.append((EXACT_TRUTH, ""))
             maps.append(truth.astype(np.float32))

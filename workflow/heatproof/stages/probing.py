@@ -16,12 +16,12 @@ import h5py
 import numpy as np
 
 from heatproof.files import read_table
+from heatproof.metrics.aggregation import rectified
 from heatproof.randomness import generator
+from heatproof.stages.scoring import summed
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from heatproof.cohorts.store import Cohort
 
 RUN_COLUMNS = ("study", "model", "recipe", "fold", "seed")
 PROBE_COLUMNS = (
@@ -201,11 +201,5 @@ class ProbeRows:
 
 def judged_map(heatmap: np.ndarray, rectify: str) -> np.ndarray:
     """Return one map (C, *space) as it is ranked, shape (*space,): channels summed, absolute where the scores are."""
-    summed = heatmap.sum(axis=0, dtype=np.float32)
-    return np.abs(summed) if rectify == "abs_before" else summed
-
-
-def own_truth(cohort: Cohort, scan_id: str) -> np.ndarray | None:
-    """Return where a scan's signal is known to be, shape (*space,), or None where nothing is."""
-    truth = cohort.truth(scan_id)
-    return np.abs(truth) if truth is not None and truth.any() else None
+    signed = summed(heatmap)
+    return rectified(signed, np.abs(signed), rectify)

@@ -37,7 +37,6 @@ from heatproof.stages.probing import (
 from heatproof.training import FoldParts, ScanLoader, read_fold
 from heatproof.training.arithmetic import use_arithmetic
 
-METRICS = ("cascading_mprt", "smooth_mprt", "efficient_mprt", "data_randomisation", "max_sensitivity")
 # Controls that are made of a network's own twin; randomising the network says nothing about them.
 TWINS = ("untrained", "label_permuted")
 

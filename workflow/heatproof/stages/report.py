@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,12 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from heatproof import __version__
+from heatproof.cohorts.store import CohortFacts
 from heatproof.figures.catalogue import FIGURES
 from heatproof.files import atomic, read_table
-from heatproof.geometry import Grid
 from heatproof.publication.captions import TABLES
 from heatproof.publication.report import Provenance, StudyReport, render_report
 from heatproof.stages.runs import read_text_table
@@ -101,29 +98,28 @@ def _study(name: str, files: StudyFiles) -> StudyReport:
     figures: dict[str, dict[str, bytes]] = {}
     for path in map(Path, files.figures):
         figures.setdefault(path.stem, {})[path.suffix.lstrip(".")] = path.read_bytes()
-    with h5py.File(files.cohort, "r") as handle:
-        classes = tuple(str(value) for value in handle.attrs.get("classes", ("HC", "AD")))
-        spacing = tuple(float(step) for step in handle.attrs["spacing"])
-        grid = Grid(handle["mask"].shape, handle.attrs.get("affine"), spacing, str(handle.attrs["units"]))
-        description = json.loads(handle.attrs.get("description", "{}"))
+    cohort = CohortFacts.read(files.cohort)
     return StudyReport(
         name=name,
         title=str(files.config.get("title") or name),
         tables={key: read_text_table(path) for key, path in files.tables.items()},
         leakage=read_text_table(files.leakage),
         figures=figures,
-        facts=_facts(files, grid, classes, str(description.get("unit", "people"))),
+        facts=_facts(files, cohort),
         config=files.config,
-        classes=classes,
+        classes=cohort.classes,
     )
 
 
-def _facts(files: StudyFiles, grid: Grid, classes: tuple[str, ...], unit: str) -> dict[str, str]:
-    """Return what the report says about the data; `unit` names what stays together in one part of a fold."""
+def _facts(files: StudyFiles, cohort: CohortFacts) -> dict[str, str]:
+    """Return what the report says about the data."""
+    grid = cohort.grid
+    # What stays together in one part of a fold.
+    unit = str(cohort.description.get("unit", "people"))
     table = read_table(files.participants, ("scan_id", "participant_id"))
     source = str(files.config.get("cohort", {}).get("source", ""))
     groups = table.groupby("diagnosis")["participant_id"].nunique() if "diagnosis" in table else {}
-    counts = ", ".join(f"{groups[name]} {name}" for name in classes if name in groups)
+    counts = ", ".join(f"{groups[name]} {name}" for name in cohort.classes if name in groups)
     size = " × ".join(str(length) for length in grid.shape)
     steps = sorted({round(step, 2) for step in grid.spacing})
     step = " × ".join(f"{value:g}" for value in (steps if len(steps) == 1 else grid.spacing))

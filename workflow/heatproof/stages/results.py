@@ -8,10 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
-
+from heatproof.cohorts.store import CohortFacts
 from heatproof.figures import selection
-from heatproof.geometry import Grid
 from heatproof.stages.runs import read_runs, read_text_table
 
 if TYPE_CHECKING:
@@ -119,23 +117,9 @@ class StudyResults:
         return read_runs(self.inputs.predictions, self.inputs.models, self.inputs.study)
 
     @cached_property
-    def grid(self) -> Grid:
-        """Grid of the cohort."""
-        with h5py.File(self.inputs.cohort, "r") as handle:
-            spacing = tuple(float(step) for step in handle.attrs["spacing"])
-            return Grid(handle["mask"].shape, handle.attrs.get("affine"), spacing, str(handle.attrs["units"]))
-
-    @cached_property
-    def classes(self) -> list[str]:
-        """Names of the classes, by their index."""
-        with h5py.File(self.inputs.cohort, "r") as handle:
-            return [str(name) for name in handle.attrs.get("classes", ("HC", "AD"))]
-
-    @cached_property
-    def has_controls(self) -> bool:
-        """Whether the first class is a control."""
-        with h5py.File(self.inputs.cohort, "r") as handle:
-            return bool(handle.attrs.get("has_controls", True))
+    def facts(self) -> CohortFacts:
+        """Grid, classes and controls of the cohort."""
+        return CohortFacts.read(self.inputs.cohort)
 
     @cached_property
     def group_maps(self) -> dict[tuple[str, str], Path]:

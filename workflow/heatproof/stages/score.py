@@ -18,7 +18,7 @@ from heatproof.metrics.areas import relevance_by_area
 from heatproof.metrics.evaluate import Evaluator, Score, evaluator
 from heatproof.metrics.smoothing import smooth
 from heatproof.metrics.space import RankedMap, Truth
-from heatproof.stages.scoring import Origin, read_group_truths, score_rows, score_table
+from heatproof.stages.scoring import Origin, read_group_truths, score_rows, score_table, summed
 from heatproof.studies import INDIVIDUAL_TRUTHS
 
 if TYPE_CHECKING:
@@ -132,8 +132,7 @@ class _Job:
 
     def add(self, position: int, scan_id: str) -> None:
         """Score one map, and add it to the means and the areas."""
-        # Truths and areas are about places, so the channels of a map are summed.
-        heatmap = self.file["maps"][position].sum(axis=0, dtype=np.float32)
+        heatmap = summed(self.file["maps"][position])
         person = self.store.participants.loc[scan_id]
         scan = {name: str(person[name]) for name in ("scan_id", "participant_id", "diagnosis")}
         target = int(person["target"])
@@ -159,8 +158,8 @@ class _Job:
         patient = is_patient(target, has_controls=self.store.has_controls)
         truths = {k: v for k, v in self.group_truths.items() if k not in INDIVIDUAL_TRUTHS and patient}
         individual = [name for name in INDIVIDUAL_TRUTHS if name in self.group_truths]
-        own = self.store.truth(scan_id) if individual else None
-        if own is not None and own.any():
+        own = self.store.known_truth(scan_id) if individual else None
+        if own is not None:
             known = Truth.of_effect(own, self.scan_level.space, float(self.spec["truth_share"]))
             truths |= dict.fromkeys(individual, known)
         return truths

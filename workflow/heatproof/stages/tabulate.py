@@ -61,13 +61,11 @@ def tabulate(
     tables : mapping of str to Path
         Where each table goes, by its name in `heatproof.publication.tables.TABLES`.
     """
-    import h5py
     import pandas as pd
 
+    from heatproof.cohorts.store import CohortFacts
     from heatproof.publication.tables import Collected, build_tables
 
-    with h5py.File(cohort, "r") as handle:
-        has_controls = bool(handle.attrs.get("has_controls", True))
     collected = Collected(
         scores=pd.read_parquet(scores),
         areas=pd.read_parquet(areas),
@@ -81,7 +79,7 @@ def tabulate(
         curves=pd.read_parquet(curves),
         spreads=pd.read_parquet(spreads),
         unanswered=pd.read_parquet(exclusions),
-        has_controls=has_controls,
+        has_controls=CohortFacts.read(cohort).has_controls,
         settings=tuple(settings),
     )
     built = build_tables(collected, seed=seed, n_bootstrap=n_bootstrap, n_permutations=n_permutations)
