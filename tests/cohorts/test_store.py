@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scan_files import AFFINE
 
-from heatproof.cohorts.store import Cohort, CohortWriter, RawScan, Source
+from heatproof.cohorts.store import Cohort, RawScan, Source
+from heatproof.cohorts.writer import CohortWriter
 from heatproof.errors import IntakeError
 from heatproof.files import sha256_of, sha256_of_array
 from heatproof.geometry import Grid

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heatproof.cohorts.store import CohortWriter, RawScan, Source
+from heatproof.cohorts.store import RawScan, Source
+from heatproof.cohorts.writer import CohortWriter
 from heatproof.errors import GeometryError, HeatproofError
 from heatproof.files import write_table
 from heatproof.geometry import Grid

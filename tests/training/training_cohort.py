@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from heatproof.cohorts.store import CohortWriter, RawScan, Source
+from heatproof.cohorts.store import RawScan, Source
+from heatproof.cohorts.writer import CohortWriter
 from heatproof.files import write_table
 from heatproof.geometry import Grid
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from heatproof.cohorts.store import CohortWriter, RawScan, Source
+from heatproof.cohorts.store import RawScan, Source
+from heatproof.cohorts.writer import CohortWriter
 from heatproof.errors import ConfigError, GeometryError, TruthError
 from heatproof.files import read_table, sha256_of
 from heatproof.geometry import Grid
@@ -290,7 +291,7 @@ def test_the_context_hash_changes_with_what_matters_and_not_with_the_cores(tmp_p
 
 
 def test_an_unknown_source_lists_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match="injected, lesions, meta_analysis, literature, atlas, mask"):
+    with pytest.raises(ConfigError, match="injected, lesions, counterfactual, waves, meta_analysis, literature, atlas, mask"):
         build_truth({"source": "wishful"}, _context(tmp_path))
 
 

@@ -16,7 +16,8 @@ ALL = "all"
 LINEAR_NETWORKS = ("linear_svm",)
 LINEAR_METHODS = ("svm_weights", "svm_pattern")
 # Truths that every scan has for itself, the first where there are several; the others are one map for all.
-INDIVIDUAL_TRUTHS = ("injected", "lesions")
+OUTPUT_TRUTHS = ("counterfactual", "waves")  # known for each number that a network predicts
+INDIVIDUAL_TRUTHS = ("injected", "lesions", *OUTPUT_TRUTHS)
 # Keys of a cohort that say what is fetched, and where to.
 FETCH_KEYS = ("source", "folder", "layout", "url", "sha256")
 # Which stage answers which of the `probes.metrics`.

@@ -37,6 +37,8 @@ RESAMPLING = ("n_bootstrap", "n_permutations")
 # profiles/slurm shows how to ask for one of a cluster's.
 LOCAL_GPU = int(has_gpu())
 RUN = "fold-{fold}_seed-{seed}"
+# Matches the name of no study.
+NO_STUDY = "(?!)"
 # What `probe` writes beside each run, and what of it `collect` joins.
 PROBE_FILES = {
     "probes": "parquet",
@@ -60,17 +62,59 @@ def model_of(wildcards):
     return study_of(wildcards)["models"][wildcards.model]
 
 
-def method_of(wildcards):
-    return study_of(wildcards)["methods"][wildcards.method]
+def batches():
+    """Yield the rules that stages over methods become: a suffix, the study, the model, the methods of one job.
+
+    A study whose methods run one by one is served by the rule without a suffix. Where they run together each model has
+    a rule of its own, because a rule has to name its files.
+    """
+    apart = [
+        name for name in STUDIES if STUDIES[name]["attribution"]["jobs"] == "method"
+    ]
+    yield "", "|".join(apart) or NO_STUDY, "[a-z][a-z0-9_]*", ["{method}"]
+    for study in STUDIES:
+        for model in STUDIES[study]["models"] if study not in apart else ():
+            yield f"_{study}_{model}", study, model, studies.methods_of(
+                STUDIES[study], model
+            )
 
 
-def attribution_of(wildcards):
-    """Return the attribution section less the list of methods, and the background where no scan of it is used."""
-    section = dict(study_of(wildcards)["attribution"])
-    del section["methods"], section["target"]  # stands in the method's own entry
-    if not studies.needs_background(method_of(wildcards)):
+def of_batch(methods, pattern):
+    """Return a path of every method of a batch, below the folder of its study and model."""
+    base = f"{RESULTS}/{{study}}/{{model}}/"
+    return [base + pattern.replace("{method}", method) for method in methods]
+
+
+def batch_name(methods):
+    """Return what logs and benchmarks of a batch are called."""
+    return methods[0] if methods == ["{method}"] else "methods"
+
+
+def methods_here(wildcards):
+    """Return the ids of the methods of a job: the one in its path, or all that explain its model."""
+    if "method" in wildcards.keys():
+        return [wildcards.method]
+    return studies.methods_of(study_of(wildcards), wildcards.model)
+
+
+def attribution_job(wildcards, method):
+    """Return what the explanation by one method reads of the config, and nothing else."""
+    study = study_of(wildcards)
+    entry, section = study["methods"][method], dict(study["attribution"])
+    # The target stands in the method's own entry; which methods run, and in how many jobs, changes no map.
+    del section["methods"], section["target"], section["jobs"]
+    if not studies.needs_background(entry):
         del section["n_background"]
-    return section
+    return {
+        "model": wildcards.model,
+        "recipe": model_of(wildcards)["recipe"],
+        "method": method,
+        "entry": entry,
+        "fold": int(wildcards.fold),
+        "seed": int(wildcards.seed),
+        "study_seed": SEED,
+        **section,
+    }
 
 
 def metrics_of(wildcards, without):
@@ -231,6 +275,11 @@ def twin_weights(wildcards):
 
 def permuted_weights(wildcards):
     """Return the weights trained on permuted labels, for the methods that explain those."""
-    if not studies.needs_permuted(method_of(wildcards)):
-        return []
-    return twin_weights(wildcards)
+    entries = [
+        study_of(wildcards)["methods"][method] for method in methods_here(wildcards)
+    ]
+    return (
+        twin_weights(wildcards)
+        if any(studies.needs_permuted(entry) for entry in entries)
+        else []
+    )

@@ -6,67 +6,84 @@
 #      {study}/scores.parquet areas.parquet nulls.parquet
 
 
-rule score:
-    """Measure the {wildcards.method} maps of {wildcards.model}, fold {wildcards.fold}, seed {wildcards.seed}."""
-    input:
-        maps=rules.attribute.output.maps,
-        cohort=rules.prepare.output.cohort,
-        participants=rules.prepare.output.participants,
-        predictions=f"{RESULTS}/{{study}}/{{model}}/{RUN}/predictions.tsv",
-        truths=lambda wildcards: truths(wildcards.study),
-    output:
-        scores=f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/scores.parquet",
-        areas=f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/areas.parquet",
-        means=f"{RESULTS}/{{study}}/{{model}}/{RUN}/{{method}}/means.h5",
-    log:
-        f"{RESULTS}/logs/score/{{study}}/{{model}}/{RUN}/{{method}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/score/{{study}}/{{model}}/{RUN}/{{method}}.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        **grown(2000, 60),
-    params:
-        spec=lambda wildcards: metrics_of(wildcards, without=(*RESAMPLING, "nulls")),
-        study="{study}",
-        recipe=lambda wildcards: model_of(wildcards)["recipe"],
-        code=source_digest("heatproof.stages.score"),
-    script:
-        "../scripts/score.py"
+for suffix, study, model, methods in batches():
 
+    rule:
+        """Measure the maps of {wildcards.model} of {wildcards.study}, fold {wildcards.fold}, seed {wildcards.seed}."""
+        name:
+            f"score{suffix}"
+        input:
+            maps=of_batch(methods, f"{RUN}/{{method}}/maps.h5"),
+            cohort=rules.prepare.output.cohort,
+            participants=rules.prepare.output.participants,
+            predictions=f"{RESULTS}/{{study}}/{{model}}/{RUN}/predictions.tsv",
+            truths=lambda wildcards: truths(wildcards.study),
+        output:
+            scores=of_batch(methods, f"{RUN}/{{method}}/scores.parquet"),
+            areas=of_batch(methods, f"{RUN}/{{method}}/areas.parquet"),
+            means=of_batch(methods, f"{RUN}/{{method}}/means.h5"),
+        log:
+            f"{RESULTS}/logs/score/{{study}}/{{model}}/{RUN}/{batch_name(methods)}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/score/{{study}}/{{model}}/{RUN}/{batch_name(methods)}.tsv"
+        wildcard_constraints:
+            study=study,
+            model=model,
+        conda:
+            "../../envs/environment.yaml"
+        threads: 1
+        resources:
+            **grown(2000, 60),
+        params:
+            spec=lambda wildcards: metrics_of(wildcards, without=(*RESAMPLING, "nulls")),
+            study="{study}",
+            recipe=lambda wildcards: model_of(wildcards)["recipe"],
+            code=source_digest("heatproof.stages.score"),
+        script:
+            "../scripts/score.py"
 
-rule pool:
-    """Bring the folds and seeds of {wildcards.model} together into the group map of {wildcards.method}."""
-    input:
-        means=lambda wildcards: runs(
-            wildcards.study, f"{wildcards.method}/means.h5", [wildcards.model]
-        ),
-        cohort=rules.prepare.output.cohort,
-        participants=rules.prepare.output.participants,
-        truths=lambda wildcards: truths(wildcards.study),
-    output:
-        group=f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/group.h5",
-        scores=f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/scores.parquet",
-        nulls=f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/nulls.parquet",
-        nifti=directory(f"{RESULTS}/{{study}}/{{model}}/pooled/{{method}}/nifti"),
-    log:
-        f"{RESULTS}/logs/pool/{{study}}/{{model}}/{{method}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/pool/{{study}}/{{model}}/{{method}}.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        **grown(2000, 60),
-    params:
-        spec=lambda wildcards: metrics_of(wildcards, without=RESAMPLING),
-        study="{study}",
-        recipe=lambda wildcards: model_of(wildcards)["recipe"],
-        seed=SEED,
-        code=source_digest("heatproof.stages.pool"),
-    script:
-        "../scripts/pool.py"
+    rule:
+        """Bring the folds and seeds of {wildcards.model} of {wildcards.study} together into group maps."""
+        name:
+            f"pool{suffix}"
+        input:
+            means=lambda wildcards: [
+                path
+                for method in methods_here(wildcards)
+                for path in runs(
+                    wildcards.study, f"{method}/means.h5", [wildcards.model]
+                )
+            ],
+            cohort=rules.prepare.output.cohort,
+            participants=rules.prepare.output.participants,
+            truths=lambda wildcards: truths(wildcards.study),
+        output:
+            group=of_batch(methods, "pooled/{method}/group.h5"),
+            scores=of_batch(methods, "pooled/{method}/scores.parquet"),
+            nulls=of_batch(methods, "pooled/{method}/nulls.parquet"),
+            nifti=[
+                directory(path) for path in of_batch(methods, "pooled/{method}/nifti")
+            ],
+        log:
+            f"{RESULTS}/logs/pool/{{study}}/{{model}}/{batch_name(methods)}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/pool/{{study}}/{{model}}/{batch_name(methods)}.tsv"
+        wildcard_constraints:
+            study=study,
+            model=model,
+        conda:
+            "../../envs/environment.yaml"
+        threads: 1
+        resources:
+            **grown(2000, 60),
+        params:
+            spec=lambda wildcards: metrics_of(wildcards, without=RESAMPLING),
+            study="{study}",
+            recipe=lambda wildcards: model_of(wildcards)["recipe"],
+            seed=SEED,
+            code=source_digest("heatproof.stages.pool"),
+        script:
+            "../scripts/pool.py"
 
 
 rule collect:

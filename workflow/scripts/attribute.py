@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from heatproof.logs import logged
-from heatproof.stages.attribute import AttributionJob, attribute
+from heatproof.stages.attribute import AttributionJob, attribute_each
 
 with logged(snakemake.log[0]):
     permuted = snakemake.input.get("permuted")
-    attribute(
-        AttributionJob(**snakemake.params.job),
+    attribute_each(
+        [AttributionJob(**job) for job in snakemake.params.jobs],
+        [Path(path) for path in snakemake.output.maps],
         cohort=Path(snakemake.input.cohort),
         folds=Path(snakemake.input.folds),
         weights=Path(snakemake.input.weights),
         predictions=Path(snakemake.input.predictions),
-        maps=Path(snakemake.output.maps),
         permuted=Path(permuted) if permuted else None,
         threads=snakemake.threads,
     )

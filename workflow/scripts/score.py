@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from heatproof.logs import logged
-from heatproof.stages.score import ScoreFiles, score
+from heatproof.stages.score import ScoreFiles, score_each
 from heatproof.stages.scoring import Origin
 
 with logged(snakemake.log[0]):
-    score(
-        Path(snakemake.input.maps),
+    score_each(
+        [Path(path) for path in snakemake.input.maps],
         Path(snakemake.input.cohort),
         Path(snakemake.input.participants),
         Path(snakemake.input.predictions),
@@ -18,9 +18,11 @@ with logged(snakemake.log[0]):
             snakemake.params.study,
             snakemake.wildcards.model,
             snakemake.params.recipe,
-            snakemake.wildcards.method,
             fold=int(snakemake.wildcards.fold),
             seed=int(snakemake.wildcards.seed),
         ),
-        ScoreFiles(*(Path(snakemake.output[name]) for name in ("scores", "areas", "means"))),
+        [
+            ScoreFiles(*map(Path, files))
+            for files in zip(snakemake.output.scores, snakemake.output.areas, snakemake.output.means, strict=True)
+        ],
     )

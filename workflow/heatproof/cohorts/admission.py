@@ -18,8 +18,9 @@ from heatproof.cohorts.intake import (
     policy,
     same_image,
 )
-from heatproof.cohorts.store import CohortWriter, Record, Source
+from heatproof.cohorts.store import Record, Source
 from heatproof.cohorts.volumes import area_volumes, volumes_table
+from heatproof.cohorts.writer import CohortWriter
 from heatproof.errors import HeatproofError, IntakeError
 from heatproof.files import sha256_of_array, write_table
 

@@ -135,14 +135,17 @@ def bring_to_grid(scan: RawScan, target: Grid, may_resample: bool) -> RawScan:
     exact = reordering(scan.grid, target)
 
     def moved(array: np.ndarray, order: int) -> np.ndarray:
+        if array.ndim > len(target.shape):
+            return np.stack([moved(channel, order) for channel in array])
         return exact.apply(array) if exact is not None else resample(array, scan.grid, target, order)
 
     return replace(
         scan,
-        values=np.stack([moved(channel, 1) for channel in scan.values]),
+        values=moved(scan.values, 1),
         grid=target,
         truth=None if scan.truth is None else moved(scan.truth, 1),
         labels=None if scan.labels is None else moved(scan.labels, 0),
+        truths=None if scan.truths is None else {name: moved(values, 1) for name, values in scan.truths.items()},
     )
 
 

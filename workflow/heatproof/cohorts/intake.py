@@ -93,10 +93,13 @@ def check_scan(record: Record, source: Source, channels: int | None, fill_not_fi
             )
         scan = replace(scan, values=np.where(finite, scan.values, 0).astype(scan.values.dtype))
     _require_contrast(scan.values)
-    for name, extra in (("truth", scan.truth), ("labels", scan.labels)):
-        if extra is not None and extra.shape != scan.values.shape[1:]:
+    # Where channels are places of their own, a truth or a label belongs to one of them.
+    places = scan.values.shape if source.channel_names else scan.values.shape[1:]
+    of_outputs = {f"truth of {name}": values for name, values in (scan.truths or {}).items()}
+    for name, extra in {"truth": scan.truth, "labels": scan.labels, **of_outputs}.items():
+        if extra is not None and extra.shape != places:
             raise IntakeError(
-                f"the {name} has shape {extra.shape}, the scan {scan.values.shape[1:]}.",
+                f"the {name} has shape {extra.shape}, the scan {places}.",
                 field=name,
                 remedy="draw it on the grid of its scan",
             )

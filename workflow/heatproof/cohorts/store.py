@@ -1,10 +1,9 @@
-"""The cohort store: one HDF5 file with every scan on one grid, and a participants table beside it."""
+"""The cohort store: one HDF5 file with every scan on one grid, and a participants table beside it (see `writer`)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,11 @@ import h5py
 import numpy as np
 
 from heatproof.errors import IntakeError
-from heatproof.files import atomic, read_table, sha256_of_array, write_table
+from heatproof.files import read_table
 from heatproof.geometry import Grid
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LEADING_COLUMNS = ("scan_id", "participant_id", "diagnosis", "target", "age", "sex")
 
 
 @dataclass
@@ -34,8 +31,11 @@ class RawScan:
         Where they lie.
     truth : ndarray, shape (*space,), optional
         Exact strength of the injected effect, zero where there is none.
-    labels : ndarray of int, shape (*space,), optional
-        The scan's own areas.
+    truths : mapping of str to ndarray, shape (channels, *space), optional
+        For each output of the source the scan's signed exact effect (unit of the scan per unit of the output), or 1
+        on what defines the output where only that is known, zero elsewhere.
+    labels : ndarray of int, shape (*space,) or (channels, *space), optional
+        The scan's own areas; channel by channel where the channels are places.
     volumes : mapping of int to float, optional
         Volume of each area in mm3, where it is known more exactly than by counting voxels.
     """
@@ -45,6 +45,7 @@ class RawScan:
     truth: np.ndarray | None = None
     labels: np.ndarray | None = None
     volumes: Mapping[int, float] | None = None
+    truths: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass
@@ -82,6 +83,10 @@ class Source:
         Whether scans on another grid are brought to `grid` through their affine instead of refused.
     description : dict
         Free facts for the report (source, seed, citation).
+    channel_names : tuple of str
+        Names of channels that are places of their own, such as the leads of an ECG; empty where they are not.
+    outputs : dict of str to str
+        Numbers of the participants table that a network may predict, each with its unit.
     """
 
     grid: Grid
@@ -94,101 +99,8 @@ class Source:
     label_names: dict[int, str] = field(default_factory=dict)
     resample: bool = False
     description: dict[str, Any] = field(default_factory=dict)
-
-
-class CohortWriter:
-    """Write a cohort scan by scan; nothing is visible before `close`.
-
-    Parameters
-    ----------
-    path : Path
-        The HDF5 file.
-    participants : Path
-        The table.
-    source : Source
-        Grid, classes, mask, template, atlas and names are taken from it.
-    channels : int
-        Channels of every scan.
-    """
-
-    def __init__(self, path: str | Path, participants: str | Path, source: Source, channels: int = 1) -> None:
-        self._participants = Path(participants)
-        self._stack = ExitStack()
-        temporary = self._stack.enter_context(atomic(path))
-        self._file = self._stack.enter_context(h5py.File(temporary, "w"))
-        self._rows: list[dict[str, Any]] = []
-        self._source = source
-        space = source.grid.shape
-        self._create("scans", (channels, *space), np.float32)
-        for name, values, kind in (
-            ("mask", np.ones(space, bool) if source.mask is None else source.mask, bool),
-            ("template", source.template, np.float32),
-            ("atlas", source.atlas, np.int32),
-        ):
-            if values is not None:
-                self._file.create_dataset(name, data=np.asarray(values).astype(kind), compression="gzip")
-        attributes = self._file.attrs
-        attributes["spacing"] = source.grid.spacing
-        attributes["units"] = source.grid.units
-        if source.grid.affine is not None:
-            attributes["affine"] = source.grid.affine
-        attributes["classes"] = list(source.classes)
-        attributes["has_controls"] = source.has_controls
-        attributes["label_names"] = json.dumps({str(k): v for k, v in source.label_names.items()})
-        attributes["description"] = json.dumps(source.description, sort_keys=True, default=str)
-
-    def __enter__(self) -> CohortWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        with self._stack:
-            if kind is None:
-                self._finish()
-            else:
-                # Lets the stack see the error, so that the half-written file is removed.
-                raise error if error is not None else kind()
-
-    def add(self, row: dict[str, Any], scan: RawScan) -> None:
-        """Append one scan that has passed the gate; `row` holds its line of the participants table."""
-        index = len(self._rows)
-        self._append("scans", index, scan.values.astype(np.float32))
-        for name, values, kind in (("truths", scan.truth, np.float32), ("labels", scan.labels, np.int32)):
-            if values is not None:
-                if name not in self._file:
-                    self._create(name, self._source.grid.shape, kind)
-                self._append(name, index, values.astype(kind))
-        self._rows.append({**row, "image_sha256": sha256_of_array(scan.values.astype(np.float32))})
-
-    def _create(self, name: str, shape: tuple[int, ...], kind: Any) -> None:
-        # One chunk per scan: a batch reads exactly the bytes it needs, however large the cohort.
-        packed = None if name == "scans" else "gzip"
-        self._file.create_dataset(
-            name, (0, *shape), kind, maxshape=(None, *shape), chunks=(1, *shape), compression=packed
-        )
-
-    def _append(self, name: str, index: int, values: np.ndarray) -> None:
-        dataset = self._file[name]
-        dataset.resize(index + 1, axis=0)
-        dataset[index] = values
-
-    def _finish(self) -> None:
-        import pandas as pd
-
-        if not self._rows:
-            raise IntakeError(
-                "no scan is left after intake.",
-                file=self._participants,
-                remedy="read intake.tsv for the reasons.",
-            )
-        for name in ("truths", "labels"):
-            if name in self._file:
-                self._file[name].resize(len(self._rows), axis=0)
-        ids = [row["scan_id"] for row in self._rows]
-        self._file.create_dataset("scan_ids", data=np.array(ids, dtype=object), dtype=h5py.string_dtype())
-        frame = pd.DataFrame(self._rows)
-        leading = [name for name in LEADING_COLUMNS if name in frame.columns]
-        rest = [name for name in frame.columns if name not in leading]
-        write_table(frame[leading + rest], self._participants)
+    channel_names: tuple[str, ...] = ()
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -205,24 +117,53 @@ class CohortFacts:
         Whether the first class is a control.
     description : dict
         Free facts for the report.
+    channel_names : tuple of str
+        Names of channels that are places of their own (leads); empty where they are not.
+    outputs : dict of str to str
+        Numbers that a network may predict, each with its unit.
     """
 
     grid: Grid
     classes: tuple[str, ...]
     has_controls: bool
     description: dict[str, Any]
+    channel_names: tuple[str, ...] = ()
+    outputs: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, file: h5py.File) -> CohortFacts:
         """Return the facts of an open file, without reading a scan."""
         attributes = file.attrs
         spacing = tuple(float(step) for step in attributes["spacing"])
+        names = np.asarray(attributes.get("channel_names", ()), dtype=object)
         return cls(
             Grid(file["mask"].shape, attributes.get("affine"), spacing, str(attributes["units"])),
             tuple(str(name) for name in attributes["classes"]),
             bool(attributes.get("has_controls", True)),
             json.loads(attributes["description"]),
+            tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names),
+            dict(json.loads(attributes.get("outputs", "{}"))),
         )
+
+    @property
+    def places_spacing(self) -> tuple[float, ...]:
+        """Step along every axis of what is judged: infinite between channels that are places of their own."""
+        return ((float("inf"),) if self.channel_names else ()) + tuple(self.grid.spacing)
+
+    def places_mask(self, mask: np.ndarray) -> np.ndarray:
+        """Return where maps are judged, from the mask of the grid: (*space,), or (channels, *space) lead by lead."""
+        if not self.channel_names:
+            return mask
+        return np.broadcast_to(mask, (len(self.channel_names), *mask.shape))
+
+    def places(self, heatmap: np.ndarray) -> np.ndarray:
+        """Return one map (C, *space) as it is judged: summed over channels, or (channels, *space) lead by lead.
+
+        The map of a method that has one value for all channels stands for each of them.
+        """
+        if not self.channel_names:
+            return heatmap.sum(axis=0, dtype=np.float32)
+        return np.broadcast_to(heatmap, (len(self.channel_names), *heatmap.shape[1:])).astype(np.float32)
 
     @classmethod
     def read(cls, path: str | Path) -> CohortFacts:
@@ -248,13 +189,16 @@ class Cohort:
         attributes = self._file.attrs
         self.scan_ids: list[str] = [value.decode() for value in self._file["scan_ids"][:]]
         self._index = {scan_id: position for position, scan_id in enumerate(self.scan_ids)}
-        facts = CohortFacts.of(self._file)
+        self.facts = facts = CohortFacts.of(self._file)
         self.grid, self.classes, self.has_controls = facts.grid, facts.classes, facts.has_controls
-        self.description = facts.description
+        self.description, self.channel_names, self.outputs = facts.description, facts.channel_names, facts.outputs
         self.channels = int(self._file["scans"].shape[1])
         self.patient_class = self.classes[-1]
         self.label_names = {int(k): str(v) for k, v in json.loads(attributes["label_names"]).items()}
         self.mask: np.ndarray = self._file["mask"][:]
+        self.places_mask: np.ndarray = facts.places_mask(self.mask)
+        self.places_spacing = facts.places_spacing
+        self.places = facts.places
         table = read_table(participants or self.path.with_name("participants.tsv"), ("scan_id", "participant_id"))
         self.participants: pd.DataFrame = table.set_index("scan_id", drop=False).loc[self.scan_ids]
 
@@ -290,13 +234,17 @@ class Cohort:
         for scan_id in self.scan_ids if scan_ids is None else scan_ids:
             yield scan_id, self.scan(scan_id)
 
-    def truth(self, scan_id: str) -> np.ndarray | None:
-        """Return the exact effect in one scan, shape (*space,), or None where no effect is known."""
-        return self._row("truths", scan_id)
+    def truth(self, scan_id: str, output: str = "") -> np.ndarray | None:
+        """Return the signed exact effect in one scan, or None where no effect is known.
 
-    def known_truth(self, scan_id: str) -> np.ndarray | None:
-        """Return how strong the effect is in one scan, shape (*space,), or None where it has none that is known."""
-        truth = self.truth(scan_id)
+        Shape (*space,), or (channels, *space) where the channels are places; with an `output`, the effect of that
+        number of the participants table.
+        """
+        return self._row(f"output_truths/{output}" if output else "truths", scan_id)
+
+    def known_truth(self, scan_id: str, output: str = "") -> np.ndarray | None:
+        """Return how strong the effect is at each place of one scan, or None where it has none that is known."""
+        truth = self.truth(scan_id, output)
         return np.abs(truth) if truth is not None and truth.any() else None
 
     def labels(self, scan_id: str) -> np.ndarray | None:

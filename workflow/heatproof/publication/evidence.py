@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from heatproof.studies import INDIVIDUAL_TRUTHS
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -46,7 +48,7 @@ class Evidence:
         """Return the rows of single, unsmoothed scans against their own truth."""
         rows = self.table("ranking")
         chosen = (rows["level"] == "scan") & (rows["smoothing_mm"] == 0)
-        return self._named(rows[chosen & rows["truth"].isin(("lesions", "injected"))])
+        return self._named(rows[chosen & rows["truth"].isin(INDIVIDUAL_TRUTHS)])
 
     def own_setting(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of the first configured setting that suits the recipe: the published algorithm, or ours."""

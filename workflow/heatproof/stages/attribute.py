@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError
 from heatproof.files import atomic
 from heatproof.models import load_weights
+from heatproof.models.weights import LoadedModel
 from heatproof.randomness import generator, integer_seed
 from heatproof.stages.probing import balanced, predicted_classes
+from heatproof.studies import needs_permuted
 from heatproof.training import FoldParts, ScanLoader, read_fold
 from heatproof.training.arithmetic import use_arithmetic
 from heatproof.training.memory import keep_freed_memory
@@ -72,6 +74,25 @@ class AttributionJob:
     precision: str = "float32"
 
 
+def attribute_each(
+    jobs: Sequence[AttributionJob],
+    maps: Sequence[Path],
+    *,
+    cohort: Path,
+    folds: Path,
+    weights: Path,
+    predictions: Path,
+    permuted: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Write the maps of several methods of one run, one after the other (see `attribute`)."""
+    for job, path in zip(jobs, maps, strict=True):
+        attribute(
+            job, cohort=cohort, folds=folds, weights=weights, predictions=predictions, maps=path,
+            permuted=permuted if needs_permuted(job.entry) else None, threads=threads,
+        )  # fmt: skip
+
+
 def attribute(
     job: AttributionJob,
     *,
@@ -116,7 +137,8 @@ def attribute(
     with Cohort(cohort) as stored, atomic(maps) as temporary, h5py.File(temporary, "w") as file:
         loader = ScanLoader.for_model(loaded, stored)
         parts = read_fold(folds, job.recipe, job.fold, stored.participants)
-        scan_ids = chosen_scans(job, parts.test, stored)
+        output = str(loaded.metadata.get("output", ""))
+        scan_ids = chosen_scans(job, measured(parts.test, output, stored), stored)
         targets = target_classes(job, scan_ids, stored, predictions)
         context = prepared_context(job, parameters, stored, loader, parts, permuted, device)
         needs_zero = "zero_intensity" in attribution.required_context(job.entry["method"], parameters)
@@ -137,7 +159,15 @@ def attribute(
                 **own,
             )
             _append(file, start, len(scan_ids), result)
-        _describe(file, job, parameters, scan_ids, targets, loaded.sha256, stored)
+        _describe(file, job, parameters, scan_ids, targets, loaded, stored)
+
+
+def measured(scan_ids: list[str], output: str, cohort: Cohort) -> list[str]:
+    """Return the scans in which a number that a network predicts was measured; all for a network of classes."""
+    if not output:
+        return scan_ids
+    known = cohort.participants.loc[scan_ids, output].notna().to_numpy()
+    return [scan_id for scan_id, is_known in zip(scan_ids, known, strict=True) if is_known]
 
 
 def chosen_scans(job: AttributionJob, test: list[str], cohort: Cohort) -> list[str]:
@@ -248,7 +278,7 @@ def _describe(
     parameters: Mapping[str, Any],
     scan_ids: list[str],
     targets: np.ndarray,
-    model_sha256: str,
+    loaded: LoadedModel,
     cohort: Cohort,
 ) -> None:
     file.create_dataset("scan_ids", data=np.array(scan_ids, dtype=object), dtype=h5py.string_dtype())
@@ -256,7 +286,8 @@ def _describe(
     file.attrs["method"] = job.entry["method"]
     file.attrs["parameters"] = json.dumps({**parameters, "target": job.entry.get("target", "patient")}, sort_keys=True)
     file.attrs["seed"] = job.study_seed
-    file.attrs["model_sha256"] = model_sha256
+    file.attrs["model_sha256"] = loaded.sha256
+    file.attrs["output"] = str(loaded.metadata.get("output", ""))
     file.attrs["precision"] = job.precision
     file.attrs["n_background"] = job.n_background
     if cohort.grid.affine is not None:

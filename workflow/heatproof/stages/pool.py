@@ -8,10 +8,10 @@ statistics take an interval over groups of people.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -48,6 +48,24 @@ class PoolFiles:
     scores: Path
     nulls: Path
     nifti: Path | None = None
+
+
+def pool_each(
+    means: Sequence[Path],
+    cohort: Path,
+    participants: Path,
+    truths: Mapping[str, Path],
+    spec: Mapping[str, Any],
+    origin: Origin,
+    outputs: Sequence[PoolFiles],
+    *,
+    seed: int,
+) -> None:
+    """Pool several methods of one model; every file lies in the folder of its method (see `pool`)."""
+    for files in outputs:
+        method = files.group.parent.name
+        own = [path for path in means if path.parent.name == method]
+        pool(own, cohort, participants, truths, spec, replace(origin, method=method), files, seed=seed)
 
 
 def pool(
@@ -90,14 +108,15 @@ def pool(
     import pandas as pd
 
     folds = [_read_means(path) for path in means]
+    output = folds[0].output if folds else ""
     with Cohort(cohort, participants) as store:
-        judge = evaluator(spec, "group", store.mask, store.grid.spacing)
+        judge = evaluator(spec, "group", store.places_mask, store.places_spacing)
         fold_judge = Evaluator(
-            judge.space, evaluator(spec, "fold", store.mask, store.grid.spacing).names, judge.n_thresholds
+            judge.space, evaluator(spec, "fold", store.places_mask, store.places_spacing).names, judge.n_thresholds
         )
-        known = read_group_truths(truths, judge.space, store.grid)
+        known = read_group_truths(truths, judge.space, store.grid, output)
         grid = store.grid
-    pooled = mean_of_folds(mapping for _, mapping in folds)
+    pooled = mean_of_folds(fold.means for fold in folds)
     if not pooled:
         raise HeatproofError(
             "no fold has a mean map.",
@@ -114,14 +133,20 @@ def pool(
         _write_niftis(pooled, spec["rectify"], grid.affine, outputs.nifti)
 
 
-def _read_means(path: Path) -> tuple[int, Means]:
+class _Fold(NamedTuple):
+    fold: int
+    means: Means
+    output: str
+
+
+def _read_means(path: Path) -> _Fold:
     with h5py.File(path, "r") as file:
         means = {
             population: (entry["signed"][:], entry["absolute"][:])
             for population, entry in file.items()
             if "signed" in entry
         }
-        return int(file.attrs["fold"]), means
+        return _Fold(int(file.attrs["fold"]), means, str(file.attrs["output"]))
 
 
 def _scores(
@@ -141,19 +166,19 @@ def _scores(
 
 
 def _leave_one_out(
-    folds: Sequence[tuple[int, Means]],
+    folds: Sequence[_Fold],
     judge: Evaluator,
     truths: Mapping[str, Truth],
     spec: Mapping[str, Any],
     origin: Origin,
 ) -> list[pd.DataFrame]:
     """Return the scores of the group maps without each fold in turn, at the smoothing of the folds."""
-    numbers = sorted({fold for fold, _ in folds})
+    numbers = sorted({fold.fold for fold in folds})
     if len(numbers) < 2:
         return []
     tables = []
     for missing in numbers:
-        pooled = mean_of_folds(mapping for fold, mapping in folds if fold != missing)
+        pooled = mean_of_folds(fold.means for fold in folds if fold.fold != missing)
         rows = _scores(pooled, judge, truths, spec["smoothing_mm"]["fold"], spec["rectify"], "leave_one_out")
         tables.append(score_table(rows, origin).assign(fold=missing))
     return tables

@@ -1,9 +1,9 @@
-"""Stage `score`: one maps file becomes scores per scan and per fold, relevance per area, and mean maps."""
+"""Stage `score`: every maps file becomes scores per scan and per fold, relevance per area, and mean maps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ from heatproof.metrics.areas import relevance_by_area
 from heatproof.metrics.evaluate import Evaluator, Score, evaluator
 from heatproof.metrics.smoothing import smooth
 from heatproof.metrics.space import RankedMap, Truth
-from heatproof.stages.scoring import Origin, read_group_truths, score_rows, score_table, summed
-from heatproof.studies import INDIVIDUAL_TRUTHS
+from heatproof.stages.scoring import Origin, read_group_truths, score_rows, score_table
+from heatproof.studies import INDIVIDUAL_TRUTHS, OUTPUT_TRUTHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,22 @@ class ScoreFiles:
     scores: Path
     areas: Path
     means: Path
+
+
+def score_each(
+    maps: Sequence[Path],
+    cohort: Path,
+    participants: Path,
+    predictions: Path,
+    truths: Mapping[str, Path],
+    spec: Mapping[str, Any],
+    origin: Origin,
+    outputs: Sequence[ScoreFiles],
+) -> None:
+    """Score the maps of several methods of one run; each file lies in the folder of its method (see `score`)."""
+    for path, files in zip(maps, outputs, strict=True):
+        of_method = replace(origin, method=path.parent.name)
+        score(path, cohort, participants, predictions, truths, spec, of_method, files)
 
 
 def score(
@@ -60,7 +76,7 @@ def score(
     predictions : Path
         Table with scan_id and predicted.
     truths : mapping of str to Path
-        Truths by name. Those of `heatproof.studies.INDIVIDUAL_TRUTHS` (``injected``, ``lesions``) are
+        Truths by name. Those of `heatproof.studies.INDIVIDUAL_TRUTHS` (``injected``, ``lesions`` ...) are
         replaced, scan by scan, by the scan's own effect or lesion; at the level of the fold they are the group's.
     spec : mapping
         The `metrics` entry of the configuration.
@@ -76,7 +92,6 @@ def score(
     """
     with Cohort(cohort, participants) as store, h5py.File(maps, "r") as file:
         predicted = _predicted(predictions)
-        job = _Job(store, file, predicted, spec, truths)
         if file["maps"].shape[2:] != store.grid.shape:
             raise HeatproofError(
                 f"maps of shape {file['maps'].shape[2:]} do not fit a cohort of shape {store.grid.shape}.",
@@ -84,6 +99,7 @@ def score(
                 field="maps",
                 remedy="delete the file; rule 'attribute' draws the maps again.",
             )
+        job = _Job(store, file, predicted, spec, truths)
         for position, scan_id in enumerate(file["scan_ids"].asstr()[:]):
             if scan_id not in predicted:
                 raise HeatproofError(
@@ -96,7 +112,7 @@ def score(
         rows = job.rows + job.fold_rows()
         write_parquet(score_table(rows, origin), outputs.scores)
         write_parquet(job.area_table(origin), outputs.areas)
-        _write_means(job.means, store, origin, job.invalid, outputs.means)
+        _write_means(job.means, store, origin, job.invalid, job.output, outputs.means)
 
 
 def _predicted(path: Path) -> dict[str, int]:
@@ -116,13 +132,14 @@ class _Job:
         truths: Mapping[str, Path],
     ) -> None:
         self.store, self.file, self.predicted, self.spec = store, file, predicted, spec
-        self.scan_level = evaluator(spec, "scan", store.mask, store.grid.spacing)
+        self.output = str(file.attrs.get("output", ""))
+        self.scan_level = evaluator(spec, "scan", store.places_mask, store.places_spacing)
         self.fold_level = Evaluator(
             self.scan_level.space,
-            evaluator(spec, "fold", store.mask, store.grid.spacing).names,
+            evaluator(spec, "fold", store.places_mask, store.places_spacing).names,
             self.scan_level.n_thresholds,
         )
-        self.group_truths = read_group_truths(truths, self.scan_level.space, store.grid)
+        self.group_truths = read_group_truths(truths, self.scan_level.space, store.grid, self.output)
         self.means = GroupMeans(spec["populations"], has_controls=store.has_controls)
         self.residuals = file["residual"][:] if "residual" in file else None
         self.rows: list[dict[str, Any]] = []
@@ -132,7 +149,7 @@ class _Job:
 
     def add(self, position: int, scan_id: str) -> None:
         """Score one map, and add it to the means and the areas."""
-        heatmap = summed(self.file["maps"][position])
+        heatmap = self.store.places(self.file["maps"][position])
         person = self.store.participants.loc[scan_id]
         scan = {name: str(person[name]) for name in ("scan_id", "participant_id", "diagnosis")}
         target = int(person["target"])
@@ -157,11 +174,11 @@ class _Job:
         """
         patient = is_patient(target, has_controls=self.store.has_controls)
         truths = {k: v for k, v in self.group_truths.items() if k not in INDIVIDUAL_TRUTHS and patient}
-        individual = [name for name in INDIVIDUAL_TRUTHS if name in self.group_truths]
-        own = self.store.known_truth(scan_id) if individual else None
-        if own is not None:
-            known = Truth.of_effect(own, self.scan_level.space, float(self.spec["truth_share"]))
-            truths |= dict.fromkeys(individual, known)
+        for name in INDIVIDUAL_TRUTHS:
+            if name in self.group_truths:
+                own = self.store.truth(scan_id, self.output if name in OUTPUT_TRUTHS else "")
+                if own is not None and own.any():
+                    truths[name] = Truth.of_effect(own, self.scan_level.space, float(self.spec["truth_share"]))
         return truths
 
     def _add_scores(self, heatmap: np.ndarray, scan: dict[str, str], truths: Mapping[str, Truth]) -> None:
@@ -170,7 +187,7 @@ class _Job:
         for width in sorted({0.0, *widths}):
             if width and not truths:
                 continue
-            smoothed = smooth(heatmap, width, self.store.grid.spacing)
+            smoothed = smooth(heatmap, width, self.store.places_spacing)
             ranked = RankedMap.of(rectified(smoothed, np.abs(smoothed), rectify), self.scan_level.space)
             scores = self.scan_level.against_mask(ranked) if width == 0 else []
             if width in widths:
@@ -248,7 +265,7 @@ def mean_map_rows(
     return rows
 
 
-def _write_means(means: GroupMeans, store: Cohort, origin: Origin, invalid: list[str], path: Path) -> None:
+def _write_means(means: GroupMeans, store: Cohort, origin: Origin, invalid: list[str], output: str, path: Path) -> None:
     """Write the mean maps: ``{population}/signed`` and ``{population}/absolute`` with the number of scans."""
     with atomic(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
         for population, group in means.groups.items():
@@ -259,6 +276,7 @@ def _write_means(means: GroupMeans, store: Cohort, origin: Origin, invalid: list
                 entry.create_dataset("absolute", data=group.absolute.astype(np.float32), compression="gzip")
         file.attrs.update(origin.columns())
         file.attrs["spacing"], file.attrs["units"] = store.grid.spacing, store.grid.units
+        file.attrs["output"] = output
         file.attrs["invalid_scans"] = np.array(invalid, dtype=h5py.string_dtype())
         if store.grid.affine is not None:
             file.attrs["affine"] = store.grid.affine

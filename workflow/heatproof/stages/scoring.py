@@ -14,6 +14,7 @@ from heatproof.errors import GeometryError
 from heatproof.geometry import Grid
 from heatproof.metrics.evaluate import Score
 from heatproof.metrics.space import Space, Truth
+from heatproof.studies import OUTPUT_TRUTHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,12 +27,12 @@ SCORE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a map comes from; -1 stands for all folds or all seeds."""
+    """Where a map comes from; -1 stands for all folds or all seeds, no method for all of them."""
 
     study: str
     model: str
     recipe: str
-    method: str
+    method: str = ""
     fold: int = -1
     seed: int = -1
 
@@ -84,8 +85,19 @@ def score_table(rows: list[dict[str, Any]], origin: Origin) -> pd.DataFrame:
     return frame[list(SCORE_COLUMNS)]
 
 
-def read_group_truths(paths: Mapping[str, Path], space: Space, grid: Grid) -> dict[str, Truth]:
+def read_group_truths(paths: Mapping[str, Path], space: Space, grid: Grid, output: str = "") -> dict[str, Truth]:
     """Return the truths that are one map for all scans.
+
+    Parameters
+    ----------
+    paths : mapping of str to Path
+        Truth files by name.
+    space : Space
+        Where maps are judged.
+    grid : Grid
+        Of the cohort.
+    output : str
+        What the network predicts, where each output has a truth of its own; a truth that does not know it is left out.
 
     Raises
     ------
@@ -95,14 +107,18 @@ def read_group_truths(paths: Mapping[str, Path], space: Space, grid: Grid) -> di
     truths = {}
     for name, path in paths.items():
         with h5py.File(path, "r") as file:
-            strength, mask = file["map"][:], file["mask"][:].astype(bool)
+            place = f"outputs/{output}" if name in OUTPUT_TRUTHS else "/"
+            if place not in file:
+                continue
+            strength, mask = file[place]["map"][:], file[place]["mask"][:].astype(bool)
             affine = file.attrs.get("affine")
-        known = grid.affine is None or affine is None
-        there = Grid(mask.shape, affine=None if known else affine, spacing=grid.spacing, units=grid.units)
-        here = Grid(grid.shape, affine=None if known else grid.affine, spacing=grid.spacing, units=grid.units)
-        if not here.matches(there):
+        same_place = (
+            grid.affine is None or affine is None or Grid(grid.shape, grid.affine).matches(Grid(mask.shape, affine))
+        )
+        if mask.shape != space.mask.shape or not same_place:
             raise GeometryError(
-                f"the truth lies on a grid of shape {mask.shape}, the cohort on {grid.shape}, or their affines differ.",
+                f"the truth lies on a grid of shape {mask.shape}, the cohort on {space.mask.shape}, or their affines "
+                "differ.",
                 file=path,
                 field=name,
                 remedy="delete the file; rule 'truth' builds it on the grid of the cohort.",

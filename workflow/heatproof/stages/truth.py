@@ -72,6 +72,9 @@ def truth(
             atlas=stored.atlas,
             label_names=stored.label_names,
             cohorts=_training_cohorts(stored, spec),
+            outputs=tuple(stored.outputs),
+            output_truths=lambda output: _output_truths(stored, output),
+            truth_kind=str(stored.description.get("truth_kind", "")),
             n_cores=n_cores,
         )
         built = build_truth(spec, context)
@@ -98,6 +101,14 @@ def _patient_truths(cohort: Cohort) -> Iterator[np.ndarray]:
         effect = cohort.truth(str(scan_id)) if is_patient(target, has_controls=cohort.has_controls) else None
         if effect is not None:
             yield effect
+
+
+def _output_truths(cohort: Cohort, output: str) -> Iterator[np.ndarray]:
+    """Yield the truth of an output in every scan, one at a time."""
+    for scan_id in cohort.scan_ids:
+        truth = cohort.truth(scan_id, output)
+        if truth is not None:
+            yield truth
 
 
 def _training_cohorts(cohort: Cohort, spec: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from heatproof.truths.store import Context, Truth
 TRUTHS: dict[str, str] = {
     "injected": "heatproof.truths.exact",
     "lesions": "heatproof.truths.lesions",
+    "counterfactual": "heatproof.truths.outputs",
+    "waves": "heatproof.truths.outputs",
     "meta_analysis": "heatproof.truths.meta_analysis",
     "literature": "heatproof.truths.literature",
     "atlas": "heatproof.truths.atlases",

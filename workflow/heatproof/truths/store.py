@@ -58,6 +58,12 @@ class Context:
         Their names.
     cohorts : tuple of str
         Names under which the training data may appear in a meta-analysis (``ADNI``, ``OASIS``).
+    outputs : tuple of str
+        Numbers of the participants that a network may predict.
+    output_truths : callable
+        Yields the signed truth of an output in each scan, shape (channels, *space); nothing where none is known.
+    truth_kind : str
+        ``counterfactual``, ``waves``, or empty where no output has a truth.
     n_cores : int
         Threads that the job may use; never changes a result.
     """
@@ -71,6 +77,9 @@ class Context:
     atlas: np.ndarray | None = None
     label_names: Mapping[int, str] = field(default_factory=dict)
     cohorts: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    output_truths: Callable[[str], Iterator[np.ndarray]] = lambda output: iter(())
+    truth_kind: str = ""
     n_cores: int = 1
 
 
@@ -85,7 +94,8 @@ class Truth:
     mask : ndarray of bool, shape (*space,)
         Where the signal is.
     source : str
-        ``injected``, ``lesions``, ``meta_analysis``, ``literature``, ``atlas`` or ``mask``.
+        ``injected``, ``lesions``, ``counterfactual``, ``waves``, ``meta_analysis``, ``literature``, ``atlas`` or
+        ``mask``.
     description : str
         One or more sentences for the methods text.
     studies : DataFrame, optional
@@ -94,6 +104,8 @@ class Truth:
         The foci that were used, as Sleuth text in MNI space; empty for other sources.
     facts : dict
         Numbers for the report (number of foci, threshold, ...).
+    by_output : dict of str to (ndarray, ndarray of bool)
+        Strength and mask of each output, where networks predict different numbers; shapes as `values`.
     """
 
     values: np.ndarray
@@ -103,6 +115,7 @@ class Truth:
     studies: pd.DataFrame | None = None
     foci: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    by_output: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.values = np.asarray(self.values, dtype=np.float32)
@@ -144,6 +157,7 @@ def context_hash(spec: Mapping[str, Any], context: Context) -> str:
         "seed": context.seed,
         "name": context.name,
         "cohorts": context.cohorts,
+        "outputs": context.outputs,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -158,16 +172,18 @@ def write_truth(truth: Truth, grid: Grid, path: str | Path, nifti: str | Path | 
     grid : Grid
         The cohort's grid.
     path : str or Path
-        HDF5: datasets ``map`` (float32) and ``mask`` (bool), attributes ``source``, ``description``,
-        ``facts`` (JSON), ``context_hash`` and, for volumes, ``affine``.
+        HDF5: datasets ``map`` (float32) and ``mask`` (bool), the same in ``outputs/{output}`` where outputs have
+        truths of their own, attributes ``source``, ``description``, ``facts`` (JSON), ``context_hash`` and, for
+        volumes, ``affine``.
     nifti : str or Path, optional
         The map as ``.nii.gz``; an empty file where the grid is no volume, so that whoever waits for it goes on.
     context : str
         Result of `context_hash`.
     """
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        file.create_dataset("map", data=truth.values, compression="gzip")
-        file.create_dataset("mask", data=truth.mask, compression="gzip")
+        _write_maps(file, truth.values, truth.mask)
+        for output, (strength, mask) in truth.by_output.items():
+            _write_maps(file.create_group(f"outputs/{output}"), strength.astype(np.float32), mask)
         file.attrs["source"] = truth.source
         file.attrs["description"] = truth.description
         file.attrs["facts"] = json.dumps(truth.facts, sort_keys=True)
@@ -179,6 +195,11 @@ def write_truth(truth: Truth, grid: Grid, path: str | Path, nifti: str | Path | 
     elif nifti is not None:
         with atomic(nifti) as temporary:
             temporary.touch()
+
+
+def _write_maps(group: h5py.Group, strength: np.ndarray, mask: np.ndarray) -> None:
+    group.create_dataset("map", data=strength, compression="gzip")
+    group.create_dataset("mask", data=mask, compression="gzip")
 
 
 def read_truth(path: str | Path) -> Truth:
@@ -198,4 +219,5 @@ def read_truth(path: str | Path) -> Truth:
             str(file.attrs["source"]),
             str(file.attrs["description"]),
             facts=json.loads(file.attrs["facts"]),
+            by_output={name: (one["map"][:], one["mask"][:]) for name, one in file.get("outputs", {}).items()},
         )
