@@ -294,7 +294,7 @@ def test_s1_says_that_the_published_aic_cannot_decide_it():
 
 
 def test_a_study_without_the_methods_or_the_recipe_says_so():
-    assert all(verdict(claim.key) == NOT_TESTABLE for claim in CLAIMS)
+    assert all(verdict(claim.key) == NOT_TESTABLE for claim in CLAIMS if not claim.over_targets)
     tables = study(
         faithfulness=faithfulness("sic", "a", LEADING), ranking=ranking(PLACED), metric_agreement=agreement(0, 0)
     )

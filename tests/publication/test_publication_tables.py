@@ -192,7 +192,7 @@ def test_the_stage_hands_the_configured_settings_to_the_claims(finished, monkeyp
     names = ("scores", "areas", "nulls", "probes", "curves", "spreads", "exclusions")
     tabulate(
         "demo", synthetic.models_of(finished[0]), {}, **{name: folder / f"{name}.parquet" for name in names},
-        predictions=sorted(folder.glob("*/fold-*/predictions.tsv")), intake=folder / "intake.tsv",
+        predictions=sorted(folder.glob("*/fold-*/predictions.tsv")), certificates=[], intake=folder / "intake.tsv",
         volumes=folder / "volumes.tsv", cohort=folder / "cohort.h5", settings=["b", "a"], seed=1, n_bootstrap=20,
         n_permutations=19, tables={},
     )  # fmt: skip

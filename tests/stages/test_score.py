@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heatproof.cohorts.store import RawScan, Source
+from heatproof.cohorts.store import Cohort, RawScan, Source
 from heatproof.cohorts.writer import CohortWriter
 from heatproof.errors import GeometryError, HeatproofError
 from heatproof.files import write_table
@@ -20,6 +20,8 @@ from heatproof.stages.collect import OPTIONAL, collect
 from heatproof.stages.pool import PoolFiles, pool
 from heatproof.stages.score import ScoreFiles, score
 from heatproof.stages.scoring import Origin
+from heatproof.truths.sources import build_truth
+from heatproof.truths.store import Context, write_truth
 from schema_defaults import defaults_of
 
 SHAPES = {1: (48,), 2: (14, 12), 3: (8, 9, 7)}
@@ -314,3 +316,85 @@ def test_without_controls_every_scan_with_a_lesion_is_scored_against_it_and_all_
     pooled = study.pool([files["means"]], **spec)
     assert set(pd.read_parquet(pooled.nulls)["population"]) == {"patients"}
     assert "controls" not in set(pd.read_parquet(pooled.scores)["population"])
+
+
+LEADS = ("I", "II", "V5")
+
+
+class Signals:
+    """Two recordings of three leads, with the exact effect of two outputs in each."""
+
+    def __init__(self, folder: Path) -> None:
+        random = np.random.default_rng(5)
+        self.folder, self.grid = folder, Grid((40,), None, (2.0,), "ms")
+        source = Source(
+            self.grid, [], classes=("recording",), has_controls=False, mask=np.ones(40, bool), channel_names=LEADS,
+            outputs={"pr": "ms", "r_v5": "mV"}, label_names={1: "I p", 18: "V5 tp"},
+        )  # fmt: skip
+        self.effects = {name: np.zeros((2, 3, 40), np.float32) for name in source.outputs}
+        self.effects["pr"][:, :, 5:9] = [[[-2], [1], [1]], [[1], [1], [-3]]]
+        self.effects["r_v5"][:, 2, 15:18] = 1
+        labels = np.full((3, 40), 18)
+        labels[0, 5:9] = 1
+        with CohortWriter(folder / "cohort.h5", folder / "participants.tsv", source, channels=3) as writer:
+            for i in range(2):
+                row = {"scan_id": f"s{i}", "participant_id": f"p{i}", "target": 0, "diagnosis": "recording"}
+                truths = {name: values[i] for name, values in self.effects.items()}
+                writer.add(row, RawScan(random.normal(size=(3, 40)), self.grid, labels=labels, truths=truths))
+        write_table(pd.DataFrame({"scan_id": ["s0", "s1"], "predicted": [0, 0]}), folder / "predictions.tsv")
+        with Cohort(folder / "cohort.h5") as store:
+            context = Context(
+                self.grid, store.mask, 1, "counterfactual", lambda path, field: folder, outputs=tuple(source.outputs),
+                output_truths=lambda name: iter(self.effects[name]), truth_kind="counterfactual",
+            )  # fmt: skip
+        truth = build_truth({"source": "counterfactual", "mask_share": 0.05}, context)
+        write_truth(truth, self.grid, folder / "counterfactual.h5")
+
+    def score(self, maps: np.ndarray, output: str) -> dict[str, Path]:
+        with h5py.File(self.folder / "maps.h5", "w") as file:
+            file["maps"], file.attrs["output"] = maps, output
+            file["scan_ids"] = np.array(["s0", "s1"], dtype=h5py.string_dtype())
+        out = {name: self.folder / name for name in ("scores", "areas", "means")}
+        inputs = [self.folder / name for name in ("maps.h5", "cohort.h5", "participants.tsv", "predictions.tsv")]
+        spec = settings(names=["average_precision", "signed_cosine", "time_distance", "lead_accuracy"])
+        truths = {"counterfactual": self.folder / "counterfactual.h5"}
+        score(*inputs, truths, spec, Origin("ecg", "pr", "corrected", "ig", fold=0, seed=1), ScoreFiles(**out))
+        return out
+
+
+@pytest.fixture
+def signals(tmp_path: Path) -> Signals:
+    return Signals(tmp_path)
+
+
+def test_a_signal_is_scored_lead_by_lead_against_the_truth_of_the_network_s_own_output(signals: Signals):
+    for output, other in (("pr", "r_v5"), ("r_v5", "pr")):
+        table = pd.read_parquet(signals.score(signals.effects[output], output)["scores"])
+        scans = table[(table["level"] == "scan") & (table["smoothing_mm"] == 0)]
+        assert set(scans["truth"]) - {""} == {"counterfactual"}
+        perfect = scans.groupby("metric")["value"].agg(["min", "max"])
+        assert (perfect.loc[["average_precision", "signed_cosine"], "min"] > 1 - 1e-6).all()
+        assert perfect.loc["time_distance", "max"] == pytest.approx(0, abs=1e-6)
+        wrong = pd.read_parquet(signals.score(signals.effects[other], output)["scores"])
+        wrong = wrong[(wrong["level"] == "scan") & (wrong["metric"] == "average_precision")]
+        assert (wrong["value"] < 0.2).all(), "the effect of another output is not what this network predicts"
+
+
+def test_the_sign_of_a_map_counts_where_the_truth_has_one(signals: Signals):
+    table = pd.read_parquet(signals.score(-signals.effects["pr"], "pr")["scores"])
+    scans = table[(table["level"] == "scan") & (table["smoothing_mm"] == 0)].groupby("metric")["value"].mean()
+    assert scans["signed_cosine"] == pytest.approx(-1)
+    assert scans["average_precision"] == pytest.approx(1), "where the relevance lies is right"
+
+
+def test_relevance_is_summed_by_wave_and_lead(signals: Signals):
+    table = pd.read_parquet(signals.score(signals.effects["pr"], "pr")["areas"]).set_index(["scan_id", "name"])
+    assert table.loc[("s0", "I p"), "sum"] == pytest.approx(-8)
+    assert table.loc[("s0", "I p"), "n_voxels"] == 4 and table.loc[("s0", "V5 tp"), "n_voxels"] == 116
+
+
+def test_a_map_with_one_row_for_all_leads_stands_for_each_of_them(signals: Signals):
+    shared = np.abs(signals.effects["pr"]).max(axis=1, keepdims=True)
+    table = pd.read_parquet(signals.score(shared, "pr")["scores"])
+    scans = table[(table["level"] == "scan") & (table["smoothing_mm"] == 0)]
+    assert (scans.loc[scans["metric"] == "average_precision", "value"] > 0.9).all()

@@ -18,6 +18,7 @@ rule tabulate:
         volumes=rules.prepare.output.volumes,
         cohort=rules.prepare.output.cohort,
         predictions=lambda wildcards: runs(wildcards.study, "predictions.tsv"),
+        certificates=lambda wildcards: runs(wildcards.study, "certificate.tsv"),
     output:
         **{
             name: report(

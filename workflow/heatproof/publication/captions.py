@@ -7,7 +7,8 @@ TABLES = (
     "ranking", "comparisons", "rank_stability", "rank_summary", "concordance", "performance", "area_relevance", "gain",
     "volume_relevance", "nulls", "recipes",
     "residuals", "location", "exclusions",
-    "claims", "faithfulness", "metric_agreement", "metric_reliability", "sanity", "median_curves", "unanswered",
+    "certificates", "claims", "faithfulness", "metric_agreement", "metric_reliability", "sanity", "median_curves",
+    "unanswered",
 )  # fmt: skip
 
 # How the captions call what methods are compared with.
@@ -51,6 +52,13 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Networks",
         "What each network can do on scans that it has not seen, with 95 % "
         "intervals over people. Shown: all folds and seeds together.",
+    ),
+    "certificates": (
+        "Certificates",
+        "Whether a network that predicts a number has learned it from where it stands: share of variance (r2) and "
+        "error on scans it has not seen, its answer when that number alone is changed (slope: 1 is right), and "
+        "when another one is (leakage, in standard deviations: 0 is right). A heatmap of a network that fails cannot "
+        "be held against the truth.",
     ),
     "area_relevance": (
         "Relevance by area",

@@ -2,7 +2,7 @@
 
 A verdict says what these data and networks show, not whether a paper was right about its own. A claim whose methods or
 metrics a study does not have is not testable there. Every network is judged by itself: scores of different networks are
-never held against one another.
+never held against one another; claims about several targets (`target_claims`) compare the orders of the methods.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from heatproof.publication import target_claims
 from heatproof.publication.evidence import Evidence
+from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED
 
-SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", "undecided", "not testable here"
 COLUMNS = ("claim", "source", "statement", "test", "published", "recipe", "verdict", "effect")
+STORAS = "Storås et al., JAMIA 2025;32:79"
 BRIMA = "Brima & Atemkeng, BioData Mining 2024;17:18"
 CLASS_ACTIVATION = (
     "gradcam", "gradcam_plus_plus", "scorecam", "hirescam", "layercam", "xgradcam", "eigencam", "ablationcam",
@@ -53,7 +55,9 @@ class Claim:
     published : str
         The published figure.
     judge : callable
-        Evidence to (verdict, effect in words).
+        Evidence to (verdict, effect in words); of all targets at once, by model, where `over_targets`.
+    over_targets : bool
+        Whether the statement is about several targets.
     """
 
     key: str
@@ -61,7 +65,8 @@ class Claim:
     statement: str
     test: str
     published: str
-    judge: Callable[[Evidence], Judgement]
+    judge: Callable[..., Judgement]
+    over_targets: bool = False
 
 
 def claims_table(
@@ -91,8 +96,9 @@ def claims_table(
         judged = []
         for recipe in ("as_published", "corrected"):
             verdict, effect = NOT_TESTABLE, "no network of this study follows the recipe"
-            models = _models(tables, recipe) if recipe in recipes else []
-            if models:
+            if claim.over_targets:
+                verdict, effect = claim.judge(_targets(tables, names, recipe, settings))
+            elif models := _models(tables, recipe) if recipe in recipes else []:
                 verdict, effect = over_models(
                     {model: claim.judge(Evidence(tables, names, recipe, model, settings)) for model in models}
                 )
@@ -125,6 +131,21 @@ def _agreed(verdicts: Iterable[str]) -> str:
 def _models(tables: Mapping[str, pd.DataFrame], recipe: str) -> list[str]:
     found = (tables[name] for name in ("ranking", "faithfulness", "metric_agreement"))
     return sorted({model for rows in found for model in rows.loc[rows["recipe"] == recipe, "model"]})
+
+
+def _targets(
+    tables: Mapping[str, pd.DataFrame], names: Mapping[str, str], recipe: str, settings: Sequence[str]
+) -> dict[str, Evidence]:
+    """Return the evidence of every target: of networks of the recipe, or of the others where none follows it.
+
+    What a recipe changes in a claim about targets is the measure, so that networks of one recipe serve both.
+    """
+    found = {}
+    for model in target_claims.targets_of(tables["ranking"]):
+        own = set(tables["ranking"].loc[tables["ranking"]["model"] == model, "recipe"])
+        found[model] = Evidence(tables, names, recipe, model, settings, network_recipe=sorted(own)[0])
+    same = {model: one for model, one in found.items() if one.network_recipe == recipe}
+    return same or found
 
 
 def _interval(row: pd.Series) -> str:
@@ -278,6 +299,30 @@ def _ignores_weights(evidence: Evidence) -> Judgement:
 
 
 CLAIMS = (
+    Claim(
+        "E1", STORAS, "No method is consistently best.",
+        "methods that clearly lead differ between targets, or the orders of the targets agree less than Kendall's W "
+        f"{target_claims.ONE_ORDER:g}; as published by the perturbation metric, corrected by the truth of each scan",
+        "-", target_claims.no_method_is_best, True,
+    ),
+    Claim(
+        "E2", STORAS, "Some methods are clearly inferior.",
+        "mean ranks further apart than Nemenyi's critical difference, or a method clearly below the best on every "
+        "target",
+        "names not readable", target_claims.some_are_inferior, True,
+    ),
+    Claim(
+        "E3", STORAS, "Experts and the perturbation metric disagree.",
+        f"Kendall's tau between the perturbation metric and the truth over the methods clearly below "
+        f"{target_claims.SAME_ORDER:g} on every target; the truth stands for the experts, whose answers the rating kit "
+        "collects",
+        "-", target_claims.measure_disagrees, True,
+    ),
+    Claim(
+        "E4", STORAS, "The best method depends on the measure.",
+        "on most targets the method that leads by perturbation is clearly beaten by the truth",
+        "-", target_claims.best_depends_on_measure, True,
+    ),
     Claim(
         "S1", BRIMA, "ScoreCAM and XRAI retain the relevant regions best (AIC).",
         "both lead by AIC, above their own nulls and in the better half against the masks, by an AIC that a constant "

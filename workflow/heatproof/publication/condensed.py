@@ -17,8 +17,8 @@ LEFT_OUT = ("rank_stability",)
 COLUMNS = {
     "ranking": (
         "method", "model", "recipe", "level", "truth", "metric", "rank", "mean", "low", "high", "difference_to_prior",
-        "difference_low", "difference_high", "p_holm", "beats_prior", "chance", "null_p", "is_control", "n_scans",
-        "n_people", "n_folds", "n_seeds", "n_excluded", "interval",
+        "difference_low", "difference_high", "p_holm", "beats_prior", "certified", "chance", "null_p", "is_control",
+        "n_scans", "n_people", "n_folds", "n_seeds", "n_excluded", "interval",
     ),
     # Which people, scans or images leaked stands in leakage.tsv; the page is for sharing.
     "leakage": ("recipe", "fold", "check", "n", "passed"),

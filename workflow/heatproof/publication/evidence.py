@@ -26,6 +26,8 @@ class Evidence:
         The network.
     settings : sequence of str
         Settings of the information curves, in the order of the configuration.
+    network_recipe : str
+        Recipe of the network, where it is not the one the claim is judged under.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -33,11 +35,12 @@ class Evidence:
     recipe: str
     model: str
     settings: Sequence[str]
+    network_recipe: str = ""
 
     def table(self, name: str) -> pd.DataFrame:
         """Return the rows of a table that are about the network."""
         rows = self.tables[name]
-        return rows[(rows["recipe"] == self.recipe) & (rows["model"] == self.model)]
+        return rows[(rows["recipe"] == (self.network_recipe or self.recipe)) & (rows["model"] == self.model)]
 
     def faithfulness(self, metric: str) -> pd.DataFrame:
         """Return the rows of a probe metric with the column ``name``, the method's registered name."""

@@ -86,6 +86,16 @@ GLOSSARY: dict[str, Term] = {
         "larger",
         "0.5 for two classes",
     ),
+    "r2": Term(
+        "Share of the variance of a measured number that the network predicts.",
+        "larger",
+        "0",
+    ),
+    "mean_absolute_error": Term(
+        "Mean distance between what the network predicts and what was measured, in the unit of the number.",
+        "smaller",
+        "that of always predicting the mean",
+    ),
     "gain": Term(
         "Mean relevance of an area in recognised patients over that in controls.",
         "larger than 1",
@@ -100,6 +110,7 @@ GLOSSARY: dict[str, Term] = {
 # What the priors are, by method.
 PRIORS: dict[str, str] = {
     "anatomical_prior": "a map on the areas known for the disease, made without any image or network",
+    "input_magnitude": "the size of the scan at each place, without any network",
     "centre_prior": "a map that is brightest in the middle of the image, made without any image or network",
 }
 WORDS: dict[str, str] = {

@@ -24,7 +24,12 @@ TEMPLATES = Path(__file__).parent / "templates"
 LARGEST_SVG = 350_000
 LONGEST_CELL = 120
 # What each scan's own truth is.
-INDIVIDUAL_WORDS = {"injected": "the effect injected into each scan", "lesions": "the lesion in each scan"}
+INDIVIDUAL_WORDS = {
+    "injected": "the effect injected into each scan",
+    "lesions": "the lesion in each scan",
+    "counterfactual": "what changes in each scan when the number that the network predicts is changed",
+    "waves": "the waves of each record between whose marks the number is measured",
+}
 
 
 @dataclass(frozen=True)

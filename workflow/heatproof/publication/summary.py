@@ -21,6 +21,8 @@ COMPLETE_METHODS = frozenset(
 )
 LARGE_RESIDUAL = 0.05
 FEW_PEOPLE = 20
+# What says how good a network is, by metric.
+MEASURES = {"balanced_accuracy": "balanced accuracy", "r2": "R²"}
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Network:
-    """What one model can do: balanced accuracy on test scans with its interval."""
+    """What one model can do on test scans, with its interval: balanced accuracy, or the variance it predicts (r2)."""
 
     name: str
     value: float
     low: float
     high: float
     chance: float
+    measure: str = "balanced accuracy"
 
     @property
     def sure(self) -> bool:
@@ -168,13 +171,14 @@ def _sentence(findings: Mapping[str, Sequence[Finding]], prior: str) -> str:
 def _networks(performance: pd.DataFrame, models: Sequence[str], chance: float) -> list[Network]:
     if performance.empty:
         return []
-    chosen = (performance["metric"] == "balanced_accuracy") & (performance["fold"] == -1)
+    chosen = performance["metric"].isin(MEASURES) & (performance["fold"] == -1)
     rows = performance[chosen & (performance["part"] == "test")].drop_duplicates("model").set_index("model")
     found = []
     for name in models:
         if name in rows.index:
             value, low, high = (float(rows.loc[name, column]) for column in ("value", "low", "high"))
-            found.append(Network(name, value, low, high, chance))
+            metric = str(rows.loc[name, "metric"])
+            found.append(Network(name, value, low, high, 0.0 if metric == "r2" else chance, MEASURES[metric]))
     return found
 
 
@@ -187,13 +191,27 @@ def _warnings(
 ) -> list[Warned]:
     weak = [network for network in networks if not network.sure]
     found = [
-        Warned(f"{label(network.name)} is not clearly above chance (balanced accuracy {network.value:.2f}, "
+        Warned(f"{label(network.name)} is not clearly above chance ({network.measure} {network.value:.2f}, "
                f"interval from {network.low:.2f}): its heatmaps explain nothing that is known to work.", True)
         for network in weak
     ]  # fmt: skip
+    found += _uncertified(tables["certificates"])
     return [*found, *_leaks(leakage), *_excluded(tables["exclusions"]), *_incomplete(tables["residuals"], methods),
             *_within_null(tables["ranking"], metric), *_insane(tables["sanity"]),
             *_thin_curves(tables["faithfulness"], tables["unanswered"])]  # fmt: skip
+
+
+def _uncertified(certificates: pd.DataFrame) -> list[Warned]:
+    """Name the networks that do not pass their certificate, with the checks that they fail."""
+    failed = certificates[certificates["passes"].astype(str).str.lower().eq("false")]
+    found = []
+    for model, rows in failed.groupby("model", sort=True):
+        checks = ", ".join(f"{row.check} {row.value:.2f}" for row in rows.drop_duplicates("check").itertuples())
+        text = (
+            f"{label(str(model))} fails its certificate ({checks}): its maps may be right about what it does and wrong"
+        )
+        found.append(Warned(f"{text} about where the number stands.", True))
+    return found
 
 
 def _thin_curves(faithfulness: pd.DataFrame, unanswered: pd.DataFrame) -> list[Warned]:

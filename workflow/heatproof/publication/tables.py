@@ -14,6 +14,9 @@ from heatproof.publication.recipes import compare_recipes
 from heatproof.publication.verdicts import beats_prior
 
 RESIDUAL = "completeness_residual"
+CERTIFICATE_COLUMNS = (
+    "output", "unit", "part", "n", "check", "value", "ci_low", "ci_high", "least", "most", "passes",
+)  # fmt: skip
 UNSCORED = ("completeness_residual", "conservation_residual")
 
 
@@ -36,6 +39,9 @@ class Collected:
     probes, curves, spreads, unanswered : DataFrame
         What the networks were asked with the maps in hand, the information curves, how far apart constant networks put
         the maps, and the scans without an answer; empty where nothing was asked.
+    certificates : DataFrame
+        All ``certificate.tsv`` together, with columns model, recipe, fold and seed; empty where no network predicts a
+        number.
     has_controls : bool
         Whether the first class of the cohort is a control.
     settings : tuple of str
@@ -54,6 +60,7 @@ class Collected:
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     spreads: pd.DataFrame = field(default_factory=pd.DataFrame)
     unanswered: pd.DataFrame = field(default_factory=pd.DataFrame)
+    certificates: pd.DataFrame = field(default_factory=pd.DataFrame)
     has_controls: bool = True
     settings: tuple[str, ...] = ()
 
@@ -79,7 +86,8 @@ def build_tables(
     bootstrap: dict[str, Any] = {"seed": seed, "n_bootstrap": n_bootstrap}
     resampling = {**bootstrap, "n_permutations": n_permutations}
     scored = collected.scores[~collected.scores["metric"].isin(UNSCORED)]
-    ranking = with_verdicts(statistics.ranking(scored, collected.nulls, **resampling))
+    certificates = certified(collected.certificates)
+    ranking = with_certificates(with_verdicts(statistics.ranking(scored, collected.nulls, **resampling)), certificates)
     stability = statistics.rank_stability(scored)
     performance = statistics.performance(collected.predictions, **bootstrap)
     tables = {
@@ -89,6 +97,7 @@ def build_tables(
         "rank_summary": statistics.rank_summary(stability),
         "concordance": statistics.concordance(stability),
         "performance": performance,
+        "certificates": certificates,
         "area_relevance": statistics.area_relevance(collected.areas, has_controls=collected.has_controls),
         "gain": statistics.gain(collected.areas, **bootstrap, has_controls=collected.has_controls),
         "volume_relevance": statistics.volume_relevance(collected.areas, collected.volumes, **resampling),
@@ -148,12 +157,30 @@ def with_verdicts(ranking: pd.DataFrame) -> pd.DataFrame:
     return ranking.assign(beats_prior=verdicts.where(compared & ~control, ""))
 
 
+def certified(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the certificates of all runs as one table, the model in front."""
+    columns = [*("model", "recipe", "fold", "seed"), *CERTIFICATE_COLUMNS]
+    return rows.reindex(columns=columns) if len(rows) else pd.DataFrame(columns=columns)
+
+
+def with_certificates(ranking: pd.DataFrame, certificates: pd.DataFrame) -> pd.DataFrame:
+    """Return `ranking` with the column ``certified``: yes, no, or empty for a network that predicts no number.
+
+    A network is certified if every one of its runs passes every check that has a bar.
+    """
+    judged = certificates[certificates["passes"].astype(str).str.lower().isin(("true", "false"))]
+    passed = judged["passes"].astype(str).str.lower().eq("true").groupby(judged["model"]).all()
+    words = {str(model): "yes" if good else "no" for model, good in passed.items()}
+    return ranking.assign(certified=ranking["model"].map(words).fillna("").astype(object))
+
+
 def residuals(scores: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """Return how well each method's relevance adds up to what it promises to explain.
 
     A residual is the sum of a map minus what it has to sum to, in units of the network's output. ``output_sd`` is the
-    standard deviation of the last logit over test scans, and ``median_share`` the median residual in that unit; a
-    model without logits has neither. ``n_scans`` counts the scans for which the method promises anything.
+    standard deviation of the last logit (or the predicted number) over test scans, and ``median_share`` the median
+    residual in that unit; a model without either has neither. ``n_scans`` counts the scans for which the method
+    promises anything.
     """
     rows = scores[(scores["metric"] == RESIDUAL) & scores["value"].notna()]
     columns = [
@@ -178,12 +205,14 @@ def residuals(scores: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _output_sd(predictions: pd.DataFrame) -> dict[str, float]:
-    """Return the standard deviation of each model's last logit over its test scans."""
+    """Return the standard deviation of each model's last logit, or of its number, over its test scans."""
     logits = sorted((name for name in predictions.columns if name.startswith("logit_")), key=lambda n: int(n[6:]))
-    if not logits:
+    outputs = [*logits[-1:], *(name for name in ("estimate",) if name in predictions)]
+    if not outputs:
         return {}
     test = predictions[predictions["part"] == "test"]
-    return {str(model): float(rows[logits[-1]].std()) for model, rows in test.groupby("model")}
+    values = test[outputs[0]] if len(outputs) == 1 else test[outputs[0]].fillna(test[outputs[1]])
+    return {str(model): float(rows.std()) for model, rows in values.groupby(test["model"])}
 
 
 def exclusions(intake: pd.DataFrame) -> pd.DataFrame:

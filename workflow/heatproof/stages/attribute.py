@@ -154,6 +154,7 @@ def attribute(
                 batch_size=job.batch_size,
                 scan_keys=chunk,
                 precision=job.precision,
+                output="value" if output else "class",
                 **parameters,
                 **context,
                 **own,

@@ -27,6 +27,7 @@ PACKAGES = (
 SIMULATED = {
     "phantom": "simulated: template anatomy with injected atrophy",
     "lesions": "simulated: slices of the template anatomy with an injected lesion",
+    "beats": "simulated: 12-lead beats with known intervals and amplitudes",
 }
 
 

@@ -178,7 +178,10 @@ class _Job:
             if name in self.group_truths:
                 own = self.store.truth(scan_id, self.output if name in OUTPUT_TRUTHS else "")
                 if own is not None and own.any():
-                    truths[name] = Truth.of_effect(own, self.scan_level.space, float(self.spec["truth_share"]))
+                    share = float(self.spec["truth_share"])
+                    # Only a change says in which direction; a mark of a wave or a lesion does not.
+                    signed = own if name == "counterfactual" else None
+                    truths[name] = Truth.of_effect(own, self.scan_level.space, share, signed)
         return truths
 
     def _add_scores(self, heatmap: np.ndarray, scan: dict[str, str], truths: Mapping[str, Truth]) -> None:
@@ -188,7 +191,8 @@ class _Job:
             if width and not truths:
                 continue
             smoothed = smooth(heatmap, width, self.store.places_spacing)
-            ranked = RankedMap.of(rectified(smoothed, np.abs(smoothed), rectify), self.scan_level.space)
+            judged = rectified(smoothed, np.abs(smoothed), rectify)
+            ranked = RankedMap.of(judged, self.scan_level.space, smoothed)
             scores = self.scan_level.against_mask(ranked) if width == 0 else []
             if width in widths:
                 scores += self.scan_level.against_truths(ranked, truths)

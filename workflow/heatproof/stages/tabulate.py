@@ -23,6 +23,7 @@ def tabulate(
     spreads: Path,
     exclusions: Path,
     predictions: Iterable[Path],
+    certificates: Iterable[Path],
     intake: Path,
     volumes: Path | None,
     cohort: Path,
@@ -46,6 +47,8 @@ def tabulate(
         Long tables of the study (Parquet).
     predictions : iterable of Path
         ``predictions.tsv`` of every run.
+    certificates : iterable of Path
+        ``certificate.tsv`` of every run that has one.
     intake, volumes : Path
         Tables of the cohort; a cohort without areas has no volumes.
     cohort : Path
@@ -71,6 +74,7 @@ def tabulate(
         areas=pd.read_parquet(areas),
         nulls=pd.read_parquet(nulls),
         predictions=read_runs(predictions, models, study),
+        certificates=read_runs(certificates, models, study),
         volumes=read_table(volumes) if volumes else pd.DataFrame(),
         intake=read_text_table(intake),
         models=models,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 # Metrics where less is better; the registries of metrics and probes say the same (a test compares them).
 SMALLER_IS_BETTER = frozenset(
     {
-        "earth_movers_distance", "outside_brain", "edge_share",
-        "deletion", "road_morf", "infidelity", "max_sensitivity", "f_fidelity_minus",
+        "earth_movers_distance", "time_distance", "outside_brain", "edge_share",
+        "deletion", "road_morf", "infidelity", "max_sensitivity", "f_fidelity_minus", "turbe_bottom",
         "cascading_mprt", "smooth_mprt", "data_randomisation",
     }
 )  # fmt: skip
@@ -26,8 +26,9 @@ CONTROLS = frozenset(
         "label_permuted",
     }
 )  # fmt: skip
-# Maps that look at no image either: the first of them that was scored is what a study's methods are held against.
-PRIORS = ("anatomical_prior", "centre_prior")
+# Maps that know no network: the first of them that was scored is what a study's methods are held against. The first
+# two look at no scan either; where nothing is known beforehand (signals), the size of the scan itself takes their part.
+PRIORS = ("anatomical_prior", "centre_prior", "input_magnitude")
 # Which group map stands for a recipe: (population, rectify).
 PRIMARY = {"as_published": ("all", "abs_after"), "corrected": ("patients", "abs_after")}
 # A method with scores on a smaller share of the units leaves the condition instead of cutting the others down.

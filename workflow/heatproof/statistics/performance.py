@@ -1,4 +1,4 @@
-"""Performance of the classifiers, with intervals over people."""
+"""Performance of the networks, with intervals over people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from heatproof.statistics.regression import regression_scores
 from heatproof.statistics.resampling import draw_counts, interval
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ N_BINS = 10
 
 
 def performance(predictions: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000) -> pd.DataFrame:
-    """Return ``performance.tsv``: how well each model classifies, per run and pooled.
+    """Return ``performance.tsv``: how well each model classifies, or predicts its number, per run and pooled.
 
     Parameters
     ----------
@@ -34,7 +35,8 @@ def performance(predictions: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000
         balanced_accuracy, accuracy, auc, sensitivity, specificity, brier, calibration_error (expected, ten bins
         of equal width, of the patient probability) and the counts true_positives, false_negatives, true_negatives and
         false_positives. With more than two classes: balanced_accuracy, accuracy, auc (mean over classes, one
-        against the rest), brier and calibration_error (of the predicted class).
+        against the rest), brier and calibration_error (of the predicted class). Of a network that predicts a number:
+        the metrics of `heatproof.statistics.regression.regression_scores`.
     """
     import pandas as pd
 
@@ -53,21 +55,32 @@ def performance(predictions: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000
 
 
 def _rows(frame: pd.DataFrame, shared: dict[str, Any], seed: int, n_bootstrap: int) -> list[dict[str, Any]]:
-    target = frame["target"].to_numpy(dtype=int)
-    predicted = frame["predicted"].to_numpy(dtype=int)
-    probability = frame[probability_columns(frame)].to_numpy(dtype=float)
     people = frame["participant_id"].factorize()[0]
     n_people = int(people.max()) + 1
     counts = draw_counts(seed, n_people, n_bootstrap)[:, people]
     weights = np.concatenate([np.ones((1, len(frame))), counts])
     rows = []
-    for metric, values in scores_of(target, predicted, probability, weights).items():
+    for metric, values in _scores(frame, weights).items():
         low, high = interval(values[1:, None], n_people)
         rows.append({
             **shared, "metric": metric, "value": values[0], "low": low[0], "high": high[0], "n_scans": len(frame),
             "n_people": n_people,
         })  # fmt: skip
     return rows
+
+
+def _scores(frame: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every metric of one network's predictions: of its number, or of its classes."""
+    if predicts_number(frame):
+        measured, estimate = (frame[name].to_numpy(dtype=float) for name in ("measured", "estimate"))
+        return regression_scores(measured, estimate, weights)
+    target, predicted = (frame[name].to_numpy(dtype=int) for name in ("target", "predicted"))
+    return scores_of(target, predicted, frame[probability_columns(frame)].to_numpy(dtype=float), weights)
+
+
+def predicts_number(predictions: pd.DataFrame) -> bool:
+    """Return whether the predictions of one network are numbers that were measured, not classes."""
+    return "estimate" in predictions and bool(predictions["estimate"].notna().any())
 
 
 def probability_columns(predictions: pd.DataFrame) -> list[str]:

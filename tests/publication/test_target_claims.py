@@ -1,0 +1,161 @@
+"""Claims about several targets: each verdict follows from the orders of the methods that deserve it only."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heatproof.publication import target_claims
+from heatproof.publication.claims import claims_table
+from heatproof.publication.evidence import Evidence
+from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED
+
+METHODS = ("saliency", "ig", "gradcam", "deconvolution", "occlusion")
+ENTRIES = {name: {"method": name} for name in (*METHODS, "random_noise")}
+GOOD_FIRST = (0.9, 0.7, 0.5, 0.3, 0.1)
+
+
+def tables(by_truth, by_metric=None, tau=None, half=0.02, recipe="corrected"):
+    """Return the tables of a study with targets whose methods have these means, by truth and by perturbation."""
+    ranked, asked, agreed = [], [], []
+    for target, means in by_truth.items():
+        for method, mean in zip((*METHODS, "random_noise"), (*means, 2.0), strict=True):
+            shared = {"model": target, "recipe": recipe, "method": method, "is_control": method == "random_noise"}
+            ends = {"mean": mean, "low": mean - half, "high": mean + half, "chance": 0.1}
+            ranked.append({**shared, **ends, "level": "scan", "truth": "counterfactual", "smoothing_mm": 0.0,
+                           "metric": "average_precision"})  # fmt: skip
+        for method, mean in zip(METHODS, (by_metric or {}).get(target, ()), strict=False):
+            shared = {"model": target, "recipe": recipe, "method": method, "is_control": False}
+            ends = {"mean": mean, "low": mean - half, "high": mean + half, "metric": "perturbation"}
+            asked += [{**shared, **ends, "setting": setting} for setting in ("published 25", "corrected noise 25")]
+        if tau is not None:
+            shared = {"model": target, "recipe": recipe, "is_truth": True, "tau_methods": tau,
+                      "tau_methods_low": tau - 0.1, "tau_methods_high": tau + 0.1}  # fmt: skip
+            pair = ("perturbation", "published 25"), ("average_precision", "counterfactual")
+            for (a, set_a), (b, set_b) in (pair, (("road", "x"), pair[1])):
+                agreed.append({**shared, "metric_a": a, "setting_a": set_a, "metric_b": b, "setting_b": set_b})
+    empty = {"mean": 0.0, "low": 0.0, "high": 0.0, "metric": "", "setting": "", "method": "", "is_control": True}
+    asked = asked or [{"model": "", "recipe": "", **empty}]
+    agreed = agreed or [{"model": "", "recipe": "", "metric_a": "", "metric_b": "", "is_truth": False}]
+    return {"ranking": pd.DataFrame(ranked), "faithfulness": pd.DataFrame(asked),
+            "metric_agreement": pd.DataFrame(agreed)}  # fmt: skip
+
+
+def evidence(recipe="corrected", **given):
+    made = tables(**given)
+    names = {name: name for name in ENTRIES}
+    return {
+        target: Evidence(made, names, recipe, target, (), network_recipe="corrected") for target in given["by_truth"]
+    }
+
+
+def test_e1_is_supported_where_clear_leaders_differ_and_contradicted_by_one_clear_leader_everywhere():
+    differ = {"pr": GOOD_FIRST, "qt": (0.7, 0.9, 0.5, 0.3, 0.1)}
+    assert target_claims.no_method_is_best(evidence(by_truth=differ))[0] == SUPPORTED
+    same = {"pr": GOOD_FIRST, "qt": (0.8, 0.7, 0.2, 0.3, 0.5)}
+    verdict, effect = target_claims.no_method_is_best(evidence(by_truth=same))
+    assert verdict == CONTRADICTED and "saliency on pr, qt" in effect
+    # The same leader, whom no interval tells from the second on one target.
+    assert target_claims.no_method_is_best(evidence(by_truth=same, half=0.08))[0] == UNDECIDED
+    assert target_claims.no_method_is_best(evidence(by_truth={"pr": GOOD_FIRST}))[0] == NOT_TESTABLE
+
+
+def test_e1_does_not_take_leaders_that_differ_by_chance_for_an_answer():
+    near = {"pr": (0.90, 0.89, 0.5, 0.3, 0.1), "qt": (0.89, 0.90, 0.5, 0.3, 0.1)}
+    assert target_claims.no_method_is_best(evidence(by_truth=near, half=0.1))[0] == UNDECIDED
+
+
+def test_e1_judges_by_perturbation_as_published_and_by_truth_as_corrected():
+    truth = {"pr": GOOD_FIRST, "qt": GOOD_FIRST}
+    metric = {"pr": GOOD_FIRST[::-1], "qt": (0.1, 0.9, 0.5, 0.3, 0.2)}
+    given = {"by_truth": truth, "by_metric": metric}
+    assert target_claims.no_method_is_best(evidence(**given))[0] == CONTRADICTED
+    verdict, effect = target_claims.no_method_is_best(evidence("as_published", **given))
+    assert verdict == SUPPORTED and "occlusion on pr; " not in effect.split("ig on qt")[0].replace("; ig", "")
+
+
+def test_e2_is_supported_by_a_method_clearly_below_the_best_everywhere():
+    verdict, effect = target_claims.some_are_inferior(evidence(by_truth={"pr": GOOD_FIRST, "qt": GOOD_FIRST}))
+    assert verdict == SUPPORTED
+    assert effect.endswith("clearly below the best on every target: ig, gradcam, deconvolution, occlusion")
+
+
+def test_e2_needs_more_than_orders_that_turn_round():
+    turned = {"pr": GOOD_FIRST, "qt": GOOD_FIRST[::-1]}
+    assert target_claims.some_are_inferior(evidence(by_truth=turned, half=0.9))[0] == CONTRADICTED
+
+
+def test_the_critical_difference_is_that_of_the_published_table():
+    # Demsar 2006, table 5(a): q.05 of 2, 5 and 10 classifiers is 1.960, 2.728 and 3.164.
+    for n_methods, quantile in ((2, 1.960), (5, 2.728), (10, 3.164)):
+        expected = quantile * math.sqrt(n_methods * (n_methods + 1) / (6 * 7))
+        assert target_claims.critical_difference(n_methods, 7) == pytest.approx(expected, abs=2e-3)
+
+
+def test_kendalls_w_is_one_for_one_order_and_zero_where_ranks_cancel():
+    def orders(*values):
+        return {str(i): pd.DataFrame({"value": dict(zip(METHODS, row, strict=True))}) for i, row in enumerate(values)}
+
+    assert target_claims.concordance(orders(GOOD_FIRST, GOOD_FIRST, GOOD_FIRST)) == pytest.approx(1)
+    assert target_claims.concordance(orders(GOOD_FIRST, GOOD_FIRST[::-1])) == pytest.approx(0)
+    assert target_claims.concordance(orders((3, 3, 2, 1, 1), (3, 3, 2, 1, 1))) == pytest.approx(1), "ties of both"
+
+
+def test_kendalls_w_follows_from_the_mean_spearman_correlation():
+    random = np.random.default_rng(3)
+    rows = random.normal(size=(4, 5))
+    orders = {str(i): pd.DataFrame({"value": dict(zip(METHODS, row, strict=True))}) for i, row in enumerate(rows)}
+    ranks = rows.argsort(1).argsort(1)
+    mean = np.mean([np.corrcoef(ranks[a], ranks[b])[0, 1] for a, b in itertools.combinations(range(4), 2)])
+    assert target_claims.concordance(orders) == pytest.approx((1 + 3 * mean) / 4)
+
+
+@pytest.mark.parametrize(("tau", "verdict"), [(0.2, SUPPORTED), (0.9, CONTRADICTED), (0.65, UNDECIDED)])
+def test_e3_compares_the_published_perturbation_metric_with_the_truth(tau, verdict):
+    found, effect = target_claims.measure_disagrees(
+        evidence("as_published", by_truth={"pr": GOOD_FIRST, "qt": GOOD_FIRST}, tau=tau)
+    )
+    assert found == verdict and effect.count("tau") == 2, "ROAD beside the truth is not the paper's metric"
+    without = evidence(by_truth={"pr": GOOD_FIRST}, tau=tau)
+    assert target_claims.measure_disagrees(without)[0] == NOT_TESTABLE, "no corrected setting is in the table"
+
+
+def test_e4_needs_a_leader_by_perturbation_that_the_truth_clearly_beats_on_most_targets():
+    truth = {"pr": GOOD_FIRST, "qt": GOOD_FIRST, "qrs": GOOD_FIRST}
+    turned = dict.fromkeys(truth, GOOD_FIRST[::-1])
+    assert target_claims.best_depends_on_measure(evidence(by_truth=truth, by_metric=turned))[0] == SUPPORTED
+    assert target_claims.best_depends_on_measure(evidence(by_truth=truth, by_metric=truth))[0] == CONTRADICTED
+    once = {**truth, "pr": GOOD_FIRST[::-1]}
+    assert target_claims.best_depends_on_measure(evidence(by_truth=truth, by_metric=once))[0] == UNDECIDED
+    assert target_claims.best_depends_on_measure(evidence(by_truth=truth))[0] == NOT_TESTABLE
+
+
+def test_controls_lead_nothing():
+    rows = target_claims.order_by_truth(evidence(by_truth={"pr": GOOD_FIRST})["pr"])
+    assert list(rows.index) == list(METHODS)
+
+
+def test_a_measure_of_which_less_is_better_is_turned_round():
+    rows = pd.DataFrame(
+        {"metric": "deletion", "method": ["a", "b"], "mean": [0.2, 0.4], "low": [0.1, 0.3], "high": [0.3, 0.5],
+         "is_control": False}
+    )  # fmt: skip
+    found = target_claims._oriented(rows)
+    assert found["value"].idxmax() == "a"
+    assert list(found.loc["a", ["low", "high"]]) == [-0.3, -0.1]
+
+
+def test_both_recipes_are_in_the_table_though_all_networks_follow_one():
+    truth = {"pr": GOOD_FIRST, "qt": (0.7, 0.9, 0.5, 0.3, 0.1)}
+    made = tables(by_truth=truth, by_metric={"pr": GOOD_FIRST, "qt": GOOD_FIRST}, tau=0.1)
+    made |= {name: pd.DataFrame(columns=["recipe", "model", "metric", "setting"]) for name in
+             ("metric_reliability", "median_curves", "sanity")}  # fmt: skip
+    found = claims_table(made, ENTRIES, ("corrected",), settings=())
+    verdicts = found.set_index(["claim", "recipe"])["verdict"]
+    assert verdicts["E1", "corrected"] == SUPPORTED
+    assert verdicts["E1", "as_published"] == CONTRADICTED
+    assert verdicts["E3", "as_published"] == SUPPORTED

@@ -1,0 +1,197 @@
+"""Headline statements about several targets at once: networks that each predict another number of the same scans.
+
+Under ``as_published`` methods are ordered by the paper's own measure (the area under its perturbation curve), under
+``corrected`` by what no paper had, the truth of each scan. Both look at the same maps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from heatproof.publication.evidence import Evidence
+from heatproof.statistics.conditions import orientation
+from heatproof.studies import OUTPUT_TRUTHS
+
+PUBLISHED_MEASURE = "perturbation"
+TRUTH_MEASURE = "average_precision"
+# The paper reports areas to 5, 10, 15 and 25 points; the longest looks furthest into the map.
+PUBLISHED_SETTING = "published 25"
+# Orders that agree at least this well (Kendall's W) are one order.
+ONE_ORDER = 0.9
+# Two orders that agree less than this put the methods in different places.
+SAME_ORDER = 0.7
+SIGNIFICANCE = 0.05
+Judged = tuple[str, str]
+SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", "undecided", "not testable here"
+
+
+def targets_of(ranking: pd.DataFrame) -> list[str]:
+    """Return the networks of a study that are held against the truth of the number that they predict."""
+    return sorted(set(ranking.loc[ranking["truth"].isin(OUTPUT_TRUTHS), "model"]))
+
+
+def no_method_is_best(targets: Mapping[str, Evidence]) -> Judged:
+    """E1: does no method come first on every target, and do the orders differ between targets?"""
+    orders = measured(targets)
+    if len(orders) < 2:
+        return NOT_TESTABLE, "fewer than two targets with an order of the methods"
+    leaders = {target: str(rows["value"].idxmax()) for target, rows in orders.items()}
+    agreement = concordance(orders)
+    effect = f"first: {_listed(leaders)}; Kendall's W over {len(orders)} targets {agreement:.2f}"
+    if len(set(leaders.values())) > 1:
+        clear = [target for target, rows in orders.items() if _clear_first(rows)]
+        # Leaders that no interval tells from the second may differ by chance alone.
+        differ = len({leaders[target] for target in clear}) > 1
+        return (SUPPORTED if differ or agreement < ONE_ORDER else UNDECIDED), effect
+    sure = all(_clear_first(rows) for rows in orders.values())
+    return (CONTRADICTED if sure else UNDECIDED), effect
+
+
+def some_are_inferior(targets: Mapping[str, Evidence]) -> Judged:
+    """E2: are the mean ranks of the best and the worst method further apart than the critical difference?"""
+    orders = measured(targets)
+    ranks = ranks_over(orders)
+    n_targets, n_methods = ranks.shape
+    if n_targets < 2 or n_methods < 3:
+        return NOT_TESTABLE, "fewer than two targets or three methods"
+    mean = ranks.mean().sort_values()
+    apart, critical = float(mean.iloc[-1] - mean.iloc[0]), critical_difference(n_methods, n_targets)
+    inferior = [method for method in mean.index if mean[method] - mean.iloc[0] > critical]
+    everywhere = [
+        method for method in mean.index if all(rows.loc[method, "high"] < rows["low"].max() for rows in orders.values())
+    ]
+    effect = (
+        f"mean ranks {mean.iloc[0]:.1f} ({mean.index[0]}) to {mean.iloc[-1]:.1f} ({mean.index[-1]}), critical "
+        f"difference {critical:.1f} over {n_targets} targets; clearly below the best on every target: "
+        f"{', '.join(everywhere) or 'none'}"
+    )
+    if inferior or everywhere:
+        return SUPPORTED, effect
+    return (CONTRADICTED if apart < critical / 2 else UNDECIDED), effect
+
+
+def measure_disagrees(targets: Mapping[str, Evidence]) -> Judged:
+    """E3: does the perturbation metric put the methods in another order than the truth does?"""
+    verdicts, words = [], []
+    for target, evidence in targets.items():
+        for _, row in _beside_truth(evidence).iterrows():
+            low, high = float(row["tau_methods_low"]), float(row["tau_methods_high"])
+            verdicts.append(SUPPORTED if high < SAME_ORDER else CONTRADICTED if low > SAME_ORDER else UNDECIDED)
+            bounds = f" [{low:.2f}, {high:.2f}]" if math.isfinite(low) else " (no interval)"
+            words.append(f"{target}: tau {row['tau_methods']:.2f}{bounds}".replace("-", "−"))
+    if not verdicts:
+        return NOT_TESTABLE, "no perturbation metric beside a truth"
+    return (verdicts[0] if len(set(verdicts)) == 1 else UNDECIDED), "; ".join(words)
+
+
+def _beside_truth(evidence: Evidence) -> pd.DataFrame:
+    """Return the agreement of the perturbation metric, as the recipe has it, with the truth."""
+    rows = evidence.table("metric_agreement")
+    parts = []
+    for one, other in (("a", "b"), ("b", "a")):
+        pair = rows[(rows[f"metric_{one}"] == PUBLISHED_MEASURE) & (rows[f"metric_{other}"] == TRUTH_MEASURE)]
+        suited = [_suits(str(setting), evidence.recipe) for setting in pair[f"setting_{one}"]]
+        parts.append(pair[suited])
+    found = pd.concat(parts)
+    return found[found["is_truth"].astype(bool) & found["tau_methods"].notna()]
+
+
+def best_depends_on_measure(targets: Mapping[str, Evidence]) -> Judged:
+    """E4: is the method that leads by one measure clearly beaten by another measure, on the same target?"""
+    differ, same, words = 0, 0, []
+    for target, evidence in targets.items():
+        by_metric = order_by_perturbation(evidence)
+        by_truth = order_by_truth(evidence)
+        shared = by_metric.index.intersection(by_truth.index)
+        if len(shared) < 3:
+            continue
+        by_metric, by_truth = by_metric.loc[shared], by_truth.loc[shared]
+        first, other = str(by_metric["value"].idxmax()), str(by_truth["value"].idxmax())
+        beaten = by_truth.loc[first, "high"] < by_truth.loc[other, "low"]
+        differ, same = differ + bool(beaten), same + (first == other)
+        words.append(f"{target}: {first} by perturbation, {other} by truth")
+    if not words:
+        return NOT_TESTABLE, "no perturbation metric beside a truth"
+    verdict = SUPPORTED if differ > len(words) / 2 else CONTRADICTED if same == len(words) else UNDECIDED
+    return verdict, f"clearly different on {differ} of {len(words)} targets ({'; '.join(words)})"
+
+
+def measured(targets: Mapping[str, Evidence]) -> dict[str, pd.DataFrame]:
+    """Return the methods of each target by the measure of the recipe: value, low and high, larger is better."""
+    found = {}
+    for target, evidence in targets.items():
+        published = evidence.recipe == "as_published"
+        rows = order_by_perturbation(evidence) if published else order_by_truth(evidence)
+        if len(rows) > 1:
+            found[target] = rows
+    return found
+
+
+def order_by_truth(evidence: Evidence) -> pd.DataFrame:
+    """Return the trained methods of a target by their agreement with the truth of each scan."""
+    rows = evidence.localisation()
+    return _oriented(rows[rows["truth"].isin(OUTPUT_TRUTHS) & (rows["metric"] == TRUTH_MEASURE)])
+
+
+def order_by_perturbation(evidence: Evidence) -> pd.DataFrame:
+    """Return the trained methods of a target by the perturbation metric of the paper, or as it was corrected."""
+    rows = evidence.faithfulness(PUBLISHED_MEASURE)
+    settings = [setting for setting in sorted(set(rows["setting"])) if _suits(str(setting), evidence.recipe)]
+    return _oriented(rows[rows["setting"].isin(settings[:1])])
+
+
+def concordance(orders: Mapping[str, pd.DataFrame]) -> float:
+    """Return Kendall's W of the orders over the methods that all targets have: 1 for one order, 0 for none."""
+    ranks = ranks_over(orders)
+    n_targets, n_methods = ranks.shape
+    if n_methods < 2:
+        return float("nan")
+    spread = float(((ranks.sum() - ranks.sum().mean()) ** 2).sum())
+    # Ties shorten the largest possible spread (Kendall & Gibbons 1990, chapter 6).
+    ties = sum(float((counts**3 - counts).sum()) for counts in (row.value_counts() for _, row in ranks.iterrows()))
+    most = n_targets**2 * (n_methods**3 - n_methods) - n_targets * ties
+    return 12 * spread / most if most > 0 else float("nan")
+
+
+def ranks_over(orders: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the rank of each method on each target, 1 the best, for the methods that all targets have."""
+    values = pd.DataFrame({target: rows["value"] for target, rows in orders.items()}).dropna()
+    return values.rank(ascending=False).T
+
+
+def critical_difference(n_methods: int, n_targets: int, significance: float = SIGNIFICANCE) -> float:
+    """Return how far two mean ranks must be apart (Nemenyi's test; Demšar, JMLR 2006;7:1, section 3.2.2)."""
+    from scipy.stats import studentized_range
+
+    quantile = float(studentized_range.ppf(1 - significance, n_methods, math.inf)) / math.sqrt(2)
+    return quantile * math.sqrt(n_methods * (n_methods + 1) / (6 * n_targets))
+
+
+def _suits(setting: str, recipe: str) -> bool:
+    return setting == PUBLISHED_SETTING if recipe == "as_published" else setting.startswith("corrected")
+
+
+def _oriented(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return value, low and high by method, larger is better, without controls."""
+    rows = rows[~rows["is_control"].astype(bool) & rows["mean"].notna()].drop_duplicates("method")
+    signs = rows["metric"].map(orientation).astype(float)
+    ends = pd.DataFrame({"one": rows["low"] * signs, "other": rows["high"] * signs})
+    found = pd.DataFrame(
+        {"value": rows["mean"] * signs, "low": ends.min(axis=1, skipna=False), "high": ends.max(axis=1, skipna=False)}
+    )
+    return found.set_index(rows["method"].to_numpy())
+
+
+def _clear_first(rows: pd.DataFrame) -> bool:
+    first = rows["value"].idxmax()
+    return bool((rows.drop(first)["high"] < rows.loc[first, "low"]).all())
+
+
+def _listed(leaders: Mapping[str, str]) -> str:
+    by_method: dict[str, Sequence[str]] = {}
+    for target, method in leaders.items():
+        by_method[method] = [*by_method.get(method, []), target]
+    return "; ".join(f"{method} on {', '.join(targets)}" for method, targets in sorted(by_method.items()))
