@@ -6,6 +6,7 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -46,12 +47,13 @@ class Browser:
             "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
             f"--user-data-dir={profile}", "--remote-debugging-pipe", "--window-size=1400,1000", "about:blank",
         ]  # fmt: skip
-        self._process = subprocess.Popen(  # noqa: PLW1509
+        self._process = subprocess.Popen(
             command, preexec_fn=connect, pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         for each in (read_there, write_there, *there):
             os.close(each)
-        self._in, self._out = os.fdopen(read_here, "rb"), os.fdopen(write_here, "wb")
+        self._in, self._out = read_here, write_here
+        self._unread = b""
         self._number = 0
         self.events: list[dict[str, Any]] = []
         target = next(t for t in self.send("Target.getTargets")["targetInfos"] if t["type"] == "page")
@@ -68,15 +70,17 @@ class Browser:
         self._session = None
         self.send("Browser.close")
         self._process.wait(PATIENCE)
-        self._in.close()
-        self._out.close()
+        os.close(self._in)
+        os.close(self._out)
 
     def _message(self) -> dict[str, Any]:
-        text = bytearray()
-        while (letter := self._in.read(1)) != b"\0":
-            if not letter:
-                raise RuntimeError(f"the browser ended with status {self._process.wait(PATIENCE)}")
-            text += letter
+        while b"\0" not in self._unread:
+            ready, _, _ = select.select([self._in], [], [], PATIENCE)
+            assert ready, "the browser does not answer"
+            piece = os.read(self._in, 1 << 16)
+            assert piece, f"the browser ended with status {self._process.wait(PATIENCE)}"
+            self._unread += piece
+        text, self._unread = self._unread.split(b"\0", 1)
         return json.loads(text)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -85,8 +89,10 @@ class Browser:
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if getattr(self, "_session", None):
             message["sessionId"] = self._session
-        self._out.write(json.dumps(message).encode() + b"\0")
-        self._out.flush()
+        # A pipe takes a message in pieces where it is longer than the pipe.
+        left = json.dumps(message).encode() + b"\0"
+        while left:
+            left = left[os.write(self._out, left) :]
         while True:
             found = self._message()
             if found.get("id") == self._number:

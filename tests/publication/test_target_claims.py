@@ -40,7 +40,8 @@ def tables(by_truth, by_metric=None, tau=None, half=0.02, recipe="corrected"):
                 agreed.append({**shared, "metric_a": a, "setting_a": set_a, "metric_b": b, "setting_b": set_b})
     empty = {"mean": 0.0, "low": 0.0, "high": 0.0, "metric": "", "setting": "", "method": "", "is_control": True}
     asked = asked or [{"model": "", "recipe": "", **empty}]
-    agreed = agreed or [{"model": "", "recipe": "", "metric_a": "", "metric_b": "", "is_truth": False}]
+    sides = {f"{name}_{side}": "" for name in ("metric", "setting") for side in "ab"}
+    agreed = agreed or [{"model": "", "recipe": "", **sides, "is_truth": False, "tau_methods": 0.0}]
     return {"ranking": pd.DataFrame(ranked), "faithfulness": pd.DataFrame(asked),
             "metric_agreement": pd.DataFrame(agreed)}  # fmt: skip
 
@@ -120,6 +121,10 @@ def test_e3_compares_the_published_perturbation_metric_with_the_truth(tau, verdi
         evidence("as_published", by_truth={"pr": GOOD_FIRST, "qt": GOOD_FIRST}, tau=tau)
     )
     assert found == verdict and effect.count("tau") == 2, "ROAD beside the truth is not the paper's metric"
+    nothing = evidence("as_published", by_truth={"pr": GOOD_FIRST})
+    for one in nothing.values():
+        one.tables["metric_agreement"] = one.tables["metric_agreement"].iloc[:0]
+    assert target_claims.measure_disagrees(nothing)[0] == NOT_TESTABLE
     without = evidence(by_truth={"pr": GOOD_FIRST}, tau=tau)
     assert target_claims.measure_disagrees(without)[0] == NOT_TESTABLE, "no corrected setting is in the table"
 

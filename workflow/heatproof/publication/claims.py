@@ -23,6 +23,7 @@ BRIMA = "Brima & Atemkeng, BioData Mining 2024;17:18"
 CLASS_ACTIVATION = (
     "gradcam", "gradcam_plus_plus", "scorecam", "hirescam", "layercam", "xgradcam", "eigencam", "ablationcam",
 )  # fmt: skip
+LESION_TRUTHS = ("lesions", "injected")
 LOCALISATION = ("mass_accuracy", "rank_accuracy", "pointing_game")
 # Two orders that agree less than this put the methods in different places.
 SAME_ORDER = 0.7
@@ -224,7 +225,8 @@ def _random_beats(evidence: Evidence) -> Judgement:
 def _focused(evidence: Evidence) -> Judgement:
     """S3: do class-activation maps and XRAI lie on the lesion more than chance would?"""
     rows = evidence.localisation()
-    rows = rows[rows["name"].isin((*CLASS_ACTIVATION, "xrai")) & rows["metric"].isin(LOCALISATION)]
+    rows = rows[rows["truth"].isin(LESION_TRUTHS) & rows["metric"].isin(LOCALISATION)]
+    rows = rows[rows["name"].isin((*CLASS_ACTIVATION, "xrai"))]
     rows = rows[rows["low"].notna() & rows["chance"].notna()]
     if rows.empty:
         return NOT_TESTABLE, "no class-activation map or XRAI beside a mask"

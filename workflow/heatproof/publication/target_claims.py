@@ -93,7 +93,7 @@ def _beside_truth(evidence: Evidence) -> pd.DataFrame:
     parts = []
     for one, other in (("a", "b"), ("b", "a")):
         pair = rows[(rows[f"metric_{one}"] == PUBLISHED_MEASURE) & (rows[f"metric_{other}"] == TRUTH_MEASURE)]
-        suited = [_suits(str(setting), evidence.recipe) for setting in pair[f"setting_{one}"]]
+        suited = pair[f"setting_{one}"].map(lambda setting: _suits(str(setting), evidence.recipe)).astype(bool)
         parts.append(pair[suited])
     found = pd.concat(parts)
     return found[found["is_truth"].astype(bool) & found["tau_methods"].notna()]

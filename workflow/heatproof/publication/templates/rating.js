@@ -269,7 +269,10 @@
   });
   by('load').addEventListener('change', async (event) => {
     const [file] = event.target.files;
-    if (file) by('loaded').textContent = load(await file.text());
+    if (!file) return;
+    by('loaded').textContent = load(await file.text());
+    // The same file, mended, may be chosen again.
+    event.target.value = '';
   });
   by('next').addEventListener('click', () => show(state.at + 1));
   by('previous').addEventListener('click', () => show(state.at - 1));
