@@ -4,6 +4,8 @@
 #   envs/run snakemake --cores all alzheimers                            one study
 #   envs/run snakemake --cores all --replace-workflow-config --configfile config/my.yaml
 #   envs/run snakemake --workflow-profile profiles/slurm                 the same on a cluster
+#   envs/run snakemake --cores all rating_kit                            a page on which experts rate heatmaps blindly
+#   envs/run snakemake --cores all ratings                               what they answered
 #
 # The way of the data, verbs name rules:
 #   fetch -> prepare -> split -> train -> attribute -> score -> pool -> collect -> tabulate -> plot -> report
@@ -60,3 +62,4 @@ include: "workflow/rules/attribution.smk"
 include: "workflow/rules/probes.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/publication.smk"
+include: "workflow/rules/rating.smk"

@@ -99,7 +99,7 @@ def set_at(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (set_at("truths.effect", {"source": "injected"}), "truths.effect", ["called injected"]),
         (set_at("training.epoch", 3), "training.epoch", ["did you mean 'epochs'"]),
         (set_at("metrics.n_bootstrap", 1), "metrics.n_bootstrap", ["minimum"]),
-        (set_at("folds.n_folds", 1), "folds.n_folds", ["minimum"]),
+        (set_at("folds.n_folds", 0), "folds.n_folds", ["minimum"]),
         (set_at("metrics.names", ["dice"]), "metrics.names.0", ["max_dice"]),
         (set_at("methods", None), "studies.alzheimers", ["'methods' is missing"]),
         (set_at("seeds", []), "seeds", ["non-empty"]),

@@ -18,14 +18,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heatproof import archives, downloads, transfers
+from heatproof import archives, single_downloads, web
 from heatproof.archives import ArchiveError, RefusedArchiveError, unpack
+from heatproof.checksums import CHECKSUMS
 from heatproof.cohorts.releases import release_of
-from heatproof.downloads import CHECKSUMS, Download, fetch_all
+from heatproof.downloads import fetch_all
 from heatproof.errors import ConfigError, HeatproofError
 from heatproof.files import read_table
+from heatproof.single_downloads import Download
 from heatproof.stages.fetch import fetch
-from heatproof.transfers import DownloadError, Patience, transfer
+from heatproof.transfers import Patience, transfer
+from heatproof.web import DownloadError
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -134,7 +137,7 @@ def get(server: Server, folder: Path, **keys: Any) -> bytes:
 class TestTransfer:
     def test_a_file_comes_whole_with_nothing_left_beside_it(self, server: Server, tmp_path: Path) -> None:
         assert get(server, tmp_path, sha256=SHA256, n_bytes=len(CONTENT)) == CONTENT
-        assert {path.name for path in tmp_path.iterdir()} == {"data.bin", CHECKSUMS, downloads.LOCK}
+        assert {path.name for path in tmp_path.iterdir()} == {"data.bin", CHECKSUMS, single_downloads.LOCK}
         assert "Range" not in server.does.asked[0]
 
     def test_a_cut_transfer_goes_on_where_it_was_cut(self, server: Server, tmp_path: Path) -> None:
@@ -292,7 +295,7 @@ class TestChecks:
         with pytest.raises(DownloadError, match="have the checksum") as caught:
             get(server, tmp_path, sha256=SHA256)
         assert (caught.value.file, caught.value.field) == ("data.bin", "sha256")
-        assert {path.name for path in tmp_path.iterdir()} == {downloads.LOCK}
+        assert {path.name for path in tmp_path.iterdir()} == {single_downloads.LOCK}
 
     def test_another_size_is_noticed_before_anything_is_read(self, server: Server, tmp_path: Path) -> None:
         with pytest.raises(DownloadError, match="3000000 bytes, 17 are expected"):
@@ -362,7 +365,7 @@ class TestChecks:
     def test_a_full_disk_is_noticed_first(
         self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(downloads.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+        monkeypatch.setattr(single_downloads.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
         with pytest.raises(DownloadError, match="the disk has 1000 left"):
             get(server, tmp_path, n_bytes=len(CONTENT))
         assert not server.does.asked
@@ -507,7 +510,7 @@ class TestArchives:
         server.does.content = wrong
         with pytest.raises(HeatproofError, match=r"damaged|holds 1 files|impossible"):
             fetch_all(wanted, tmp_path, patience=PATIENCE)
-        assert {path.name for path in tmp_path.iterdir()} == {CHECKSUMS, downloads.LOCK}
+        assert {path.name for path in tmp_path.iterdir()} == {CHECKSUMS, single_downloads.LOCK}
         assert len(read_table(tmp_path / CHECKSUMS)) == 0
         server.does.content, server.does.tag = right, '"two"'
         assert len(fetch_all(wanted, tmp_path, patience=PATIENCE)) == 3
@@ -613,7 +616,7 @@ class TestStage:
         assert not (tmp_path / "f.tsv").exists()
 
     def test_an_open_redirect_of_a_safe_address_is_refused(self) -> None:
-        handler = transfers._WebOnly()
-        request = transfers.urllib.request.Request("https://safe.example/x")
+        handler = web.WebOnly()
+        request = web.urllib.request.Request("https://safe.example/x")
         with pytest.raises(DownloadError, match="open connection"):
             handler.redirect_request(request, None, 302, "", {}, "http://safe.example/x")

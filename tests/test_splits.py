@@ -293,7 +293,10 @@ def test_class_smaller_than_the_folds(change: dict[str, object], n_folds: int, m
     ("keys", "field"),
     [
         ({"recipe": "mine"}, "recipe"),
-        ({"n_folds": 1}, "folds.n_folds"),
+        ({"n_folds": 0}, "folds.n_folds"),
+        ({"n_folds": 1, "test_share": 0.0}, "folds.test_share"),
+        ({"n_folds": 1, "test_share": 1.0}, "folds.test_share"),
+        ({"split_column": "site"}, "folds.n_folds"),
         ({"validation_share": 0.0}, "folds.validation_share"),
         ({"validation_share": 1.0}, "folds.validation_share"),
         ({"as_published": "people"}, "folds.as_published"),
@@ -468,7 +471,7 @@ def test_stage_takes_the_keys_of_both_recipes(tmp_path: Path) -> None:
     assert not by_scan.duplicated(["fold", "scan_id"]).any()
     shared = leakage.query("recipe == 'as_published' and check == 'participant train-test'")
     assert (shared["n"] > 0).all() and not shared["passed"].any()
-    with pytest.raises(ConfigError, match=r"folds\.file or folds\.published_column"):
+    with pytest.raises(ConfigError, match=r"given by file and by published_column"):
         run_stage(tmp_path, frame, file="own.tsv", **spec)
 
 
@@ -486,3 +489,134 @@ def test_audit_counts_the_test_scans_that_a_normalisation_has_seen(tmp_path: Pat
     _, leakage = run_stage(tmp_path, cohort(), fitted=("corrected",), n_folds=3)
     assert set(leakage.loc[leakage["check"] == check, "recipe"]) == {"corrected"}
     assert check not in set(run_stage(tmp_path, cohort(), n_folds=3)[1]["check"])
+
+
+# ---------------------------------------------------------------------------------------- one hold-out split
+
+
+def recordings(n_people: int = 50, repeats: int = 2, **columns: object) -> pd.DataFrame:
+    """Return a cohort whose targets are numbers: it has one class."""
+    return cohort(n_people, repeats, diagnosis="recording", **columns)
+
+
+@settings(max_examples=30, deadline=None)
+@given(tables(), st.integers(0, 1000), st.sampled_from([0.1, 0.2, 0.4]), st.booleans())
+def test_one_fold_is_one_split_in_which_nobody_is_on_both_sides(
+    frame: pd.DataFrame, seed: int, test_share: float, has_one_class: bool
+) -> None:
+    if has_one_class:
+        frame = frame.assign(diagnosis="recording")
+    try:
+        folds = make_folds(frame, "corrected", 1, 0.25, seed, test_share=test_share)
+    except IntakeError as error:
+        assert "independent people" in str(error) or "every part" in str(error)
+        return
+    assert folds["fold"].unique().tolist() == [0]
+    assert sorted(folds["scan_id"]) == sorted(frame["scan_id"])
+    merged = folds.merge(frame.drop(columns="participant_id"), on="scan_id")
+    for column in ("participant_id", "family", "image_sha256"):
+        members = {part: set(rows[column].dropna()) for part, rows in merged.groupby("part")}
+        for one, other in PAIRS:
+            assert not members[one] & members[other]
+    sizes = folds["part"].value_counts(normalize=True)
+    largest = pd.Series(units_of(frame)).value_counts(normalize=True).max()
+    # Units are whole, so a share is met up to the largest of them for each class.
+    slack = largest * frame["diagnosis"].nunique() + 1e-9
+    assert abs(sizes["test"] - test_share) <= slack
+    assert abs(sizes["validation"] - 0.25 * (1 - sizes["test"])) <= slack
+
+
+def test_the_test_share_counts_only_where_there_is_one_fold() -> None:
+    one, other = (make_folds(recordings(), "corrected", 5, 0.2, 1, test_share=share) for share in (0.1, 0.5))
+    pd.testing.assert_frame_equal(one, other)
+    sizes = make_folds(recordings(), "corrected", 1, 0.2, 1, test_share=0.3)["part"].value_counts()
+    assert sizes.to_dict() == {"train": 56, "test": 30, "validation": 14}
+
+
+@pytest.mark.parametrize("kind", ["rows", "scans"])
+def test_one_published_fold_tests_the_share(kind: str) -> None:
+    frame = recordings()
+    folds = make_folds(frame, "as_published", 1, 0.2, 1, as_published=kind, test_share=0.2)
+    test = folds.query("part == 'test'")["scan_id"].tolist()
+    assert len(test) == 20
+    assert (test == frame["scan_id"].tolist()[:20]) == (kind == "rows")
+
+
+def test_sex_and_age_are_balanced_in_a_cohort_of_one_class() -> None:
+    frame = recordings(120, 1, sex=["F", "F", "M"] * 40)
+    folds = make_folds(frame, "corrected", 1, 0.2, 3, test_share=0.25).merge(frame, on="scan_id")
+    for _, rows in folds.groupby("part"):
+        # Within two people; the test part has 30, the validation part 18.
+        assert abs((rows["sex"] == "F").sum() - len(rows) * 2 / 3) <= 2
+        band = rows["age"].to_numpy()[:, None] > frame["age"].quantile([1 / 3, 2 / 3]).to_numpy()
+        assert np.abs(np.bincount(band.sum(axis=1), minlength=3) - len(rows) / 3).max() <= 3.5
+
+
+PTBXL = {"train": list(range(1, 9)), "validation": [9], "test": [10]}
+
+
+def with_strat_fold(n_people: int = 50) -> pd.DataFrame:
+    """Return a cohort with PTB-XL's column: each patient in one of 10 folds, as the table gives it, with fractions."""
+    fold = np.repeat(np.arange(n_people) % 10 + 1, 2).astype(float)
+    return recordings(n_people, 2, strat_fold=fold)
+
+
+def corrected_stage(root: Path, frame: pd.DataFrame, **spec: object) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Run the stage and return what it wrote about the corrected recipe."""
+    folds, leakage = (table.query("recipe == 'corrected'") for table in run_stage(root, frame, **spec))
+    return folds.reset_index(drop=True), leakage.reset_index(drop=True)
+
+
+def test_a_column_says_the_part_of_every_scan(tmp_path: Path) -> None:
+    frame = with_strat_fold()
+    spec = {"n_folds": 1, "split_column": "strat_fold", "parts": PTBXL}
+    folds, leakage = corrected_stage(tmp_path, frame, **spec)
+    part = folds.set_index("scan_id")["part"]
+    for row in frame.itertuples():
+        expected = {9: "validation", 10: "test"}.get(int(row.strat_fold), "train")
+        assert part[row.scan_id] == expected
+    # Audited as ever; that only a share is tested is no fault of a hold-out split.
+    assert leakage["passed"].all()
+    assert {"participant train-test", "image train-validation", "class in test"} <= set(leakage["check"])
+    assert "tested at least once" not in set(leakage["check"])
+    words = frame.assign(split=part.reindex(frame["scan_id"]).to_numpy())
+    by_word, _ = corrected_stage(tmp_path, words, n_folds=1, split_column="split")
+    pd.testing.assert_frame_equal(by_word, folds)
+
+
+def test_a_column_that_splits_a_person_stops(tmp_path: Path) -> None:
+    frame = with_strat_fold()
+    frame.loc[0, "strat_fold"] = 10
+    with pytest.raises(LeakageError, match="two folds: person-0"):
+        make_folds(frame, "corrected", 1, 0.2, 1, split_column="strat_fold", parts=PTBXL)
+    # Two folds of one part are no leak.
+    frame.loc[0, "strat_fold"] = 2
+    make_folds(frame, "corrected", 1, 0.2, 1, split_column="strat_fold", parts=PTBXL)
+
+
+@pytest.mark.parametrize(
+    ("column", "parts", "words"),
+    [
+        ("fold", PTBXL, "no column 'fold'"),
+        ("strat_fold", {**PTBXL, "test": [9, 10]}, "in two parts"),
+        ("strat_fold", {"train": [1], "validation": [2]}, "a part has none"),
+        ("strat_fold", {**PTBXL, "train": [1, 2]}, "in no part: 3, 4, 5, 6, 7, 8"),
+        ("strat_fold", None, "in no part"),
+        ("site", PTBXL, "in no part: A, B"),
+    ],
+)
+def test_parts_that_do_not_fit_their_column(column: str, parts: dict | None, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make_folds(with_strat_fold(), "corrected", 1, 0.2, 1, split_column=column, parts=parts)
+
+
+def test_gaps_in_the_column_of_the_parts() -> None:
+    frame = with_strat_fold()
+    frame.loc[3, "strat_fold"] = np.nan
+    with pytest.raises(ConfigError, match="1 scans have no 'strat_fold': scan-3"):
+        make_folds(frame, "corrected", 1, 0.2, 1, split_column="strat_fold", parts=PTBXL)
+
+
+def test_one_way_to_give_folds(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="published_column and by split_column"):
+        run_stage(tmp_path, with_strat_fold(), n_folds=1, split_column="strat_fold", published_column="strat_fold")

@@ -223,7 +223,7 @@ def rank_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_ranks_stand_in_their_cells_in_the_order_of_the_truth():
     faithful, ranking = rank_tables()
-    axes = draw_metric_ranks(faithful, ranking, ["b"], failed={("insertion", SETTING)}).axes[0]
+    axes = draw_metric_ranks(faithful, ranking, ["b"], failed={"net": {("insertion", SETTING)}}).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["A", "B", "C"]
     columns = [text.get_text() for text in axes.get_xticklabels()]
     assert columns == ["Dice, size-matched", "AUROC", "Insertion, nd push-pull information *", "Deletion"]

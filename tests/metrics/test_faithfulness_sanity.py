@@ -111,8 +111,8 @@ def test_the_exact_truth_beats_random_maps_on_a_linear_network(shape):
 def test_smaller_is_better_where_the_probes_say_so_in_statistics_and_figures():
     smaller = {name for name, probe in PROBES.items() if not probe.larger_is_better}
     assert smaller == {
-        "deletion", "road_morf", "infidelity", "max_sensitivity", "f_fidelity_minus", "cascading_mprt", "smooth_mprt",
-        "data_randomisation",
+        "deletion", "road_morf", "infidelity", "max_sensitivity", "f_fidelity_minus", "turbe_bottom", "cascading_mprt",
+        "smooth_mprt", "data_randomisation",
     }  # fmt: skip
     for names in (conditions.SMALLER_IS_BETTER, selection.SMALLER_IS_BETTER):
         assert names & set(PROBES) == smaller

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,22 @@ SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "metrics.yaml"
 def test_the_schema_offers_exactly_the_registered_metrics():
     names = yaml.safe_load(SCHEMA.read_text())["properties"]["names"]
     assert set(names["items"]["enum"]) == set(METRICS)
-    # These order the maps of a scan as the Dice does.
-    assert set(names["default"]) == set(METRICS) - {"iou_at_size", "max_iou"}
+    # The first two order the maps of a scan as the Dice does, the others are for signals.
+    on_request = {"iou_at_size", "max_iou", "weighted_precision", "weighted_recall", "time_distance", "lead_accuracy",
+                  "lead_overlap", "signed_cosine"}  # fmt: skip
+    assert set(names["default"]) == set(METRICS) - on_request
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_says_what_it_needs_and_where_it_comes_from(name):
     metric = METRICS[name]
     assert metric.citation and metric.unit and metric.needs
-    space = Space(np.ones((6, 6), bool), (1.0, 1.0), cell=1.0)
-    truth = Truth.of(np.eye(6), space)
+    space = Space(np.ones((6, 6), bool), (math.inf if "leads" in metric.needs else 1.0, 1.0), cell=1.0)
+    effect = np.zeros((6, 6))
+    effect[2, 1:3] = effect[4, 2] = 1
+    truth, ranked = Truth.of_effect(effect, space, 0.05, effect), RankedMap.of(effect, space, effect)
     chance = metric.chance_level(truth, space)
-    best = metric.function(*([RankedMap.of(np.eye(6), space)] + [truth] * ("truth" in metric.needs) + [space]))
+    best = metric.function(*([ranked] + [truth] * ("truth" in metric.needs) + [space]))
     if "truth" in metric.needs:
         assert best > chance if metric.larger_is_better else best < chance
 

@@ -26,6 +26,7 @@ SMALL = {
     "boehle": {"n_blocks": 3},
     "resnet": {"width": 4},
     "densenet": {"width": 4, "growth": 2},
+    "ecg_resnet": {"width": 3, "n_blocks": 2, "kernel": 5, "stem_kernel": 4},
     "linear_svm": {},
 }
 SHAPES = [(200,), (48, 44), (38, 46, 38)]

@@ -14,7 +14,7 @@ from heatproof.models import NETWORKS
 from heatproof.training import TrainingSettings
 from heatproof.training.augmentation import augment, shift
 from heatproof.training.labels import permute_by_person
-from heatproof.training.loop import class_weights
+from heatproof.training.objective import class_weights
 from heatproof.training.schedule import learning_rate
 
 
@@ -129,7 +129,7 @@ def test_schema_and_settings_agree_key_by_key():
 
 
 def test_schema_and_networks_agree_parameter_by_parameter():
-    stage_keys = {"network", "initial_weights", "methods", "recipe", "intensity", "training"}
+    stage_keys = {"network", "initial_weights", "methods", "output", "recipe", "intensity", "training"}
     entries = schema_entries("networks.yaml")
     assert set(entries) == set(NETWORKS)
     for name, entry in entries.items():

@@ -49,6 +49,7 @@ def run(folder: Path, out: Path, entry=NETWORK, training=TRAINING, **job) -> Pat
         weights=out / "model.safetensors",
         history=out / "history.tsv",
         predictions=out / "predictions.tsv",
+        certificate=out / "certificate.tsv",
         checkpoint=out / "checkpoint.safetensors",
         root=folder,
     )
@@ -65,6 +66,7 @@ def accuracy(out: Path, part: str) -> float:
 def test_outputs_hold_what_the_contract_says(folder, tmp_path, entry):
     run(folder, tmp_path, entry)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "certificate.tsv",
         "history.tsv",
         "model.safetensors",
         "predictions.tsv",
@@ -198,7 +200,8 @@ def test_a_missing_fold_names_the_table(folder, tmp_path):
         train(
             TrainingJob("model", NETWORK, TRAINING, fold=7, seed=0, study_seed=1),
             cohort=folder / "cohort.h5", folds=folder / "folds.tsv", weights=tmp_path / "m.safetensors",
-            history=tmp_path / "h.tsv", predictions=tmp_path / "p.tsv", checkpoint=tmp_path / "c.safetensors",
+            history=tmp_path / "h.tsv", predictions=tmp_path / "p.tsv", certificate=tmp_path / "x.tsv",
+            checkpoint=tmp_path / "c.safetensors",
             root=folder,
         )  # fmt: skip
 

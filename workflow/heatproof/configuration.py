@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 
 from heatproof.errors import ConfigError
+from heatproof.outputs import check_outputs
+from heatproof.rating import check_rating
 from heatproof.studies import ALL, INDIVIDUAL_TRUTHS, LINEAR_METHODS, methods_of, unknown_control_means
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
@@ -23,7 +25,7 @@ SELECTOR = "one_of_"
 # Names of rules and targets, after which no study can be called.
 RESERVED = {
     "all", "prepare", "split", "truth", "train", "attribute", "score", "pool", "probe", "randomise", "agree", "collect",
-    "tabulate", "plot", "report", "replicate", "plan", "fetch",
+    "tabulate", "plot", "report", "replicate", "plan", "fetch", "draw_kit", "rating_kit", "read_ratings", "ratings",
 }  # fmt: skip
 
 
@@ -209,6 +211,7 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
     lists: dict[tuple[str, ...], Any] = {("attribution", "methods"): study["attribution"]["methods"]}
     lists |= {("models", name, "methods"): model.get("methods") for name, model in study["models"].items()}
     lists[("probes", "randomisation", "methods")] = study["probes"]["randomisation"]["methods"]
+    lists[("rating", "methods")] = study["rating"]["methods"]
     for where, listed in lists.items():
         for method in () if listed in (None, ALL) else listed:
             if method not in study["methods"]:
@@ -233,6 +236,8 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
                 field=_dotted((*path, "models", name)),
                 remedy=f"add one: {', '.join(LINEAR_METHODS)} for a linear model, any other for a network.",
             )
+    check_outputs(study, path, source)
+    check_rating(study, path, source)
     for name, method in study["methods"].items():
         method["target"] = method["target"] or study["attribution"]["target"]
         _check_inner(method, (*path, "methods", name), source)

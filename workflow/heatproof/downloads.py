@@ -8,60 +8,23 @@ it anew for every download.
 
 from __future__ import annotations
 
-import fcntl
-import ipaddress
 import logging
-import shutil
-import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heatproof.archives import LARGEST_BYTES, RefusedArchiveError, unpack, visible
+from heatproof.archives import RefusedArchiveError, unpack, visible
 from heatproof.checksums import CHECKSUMS, Kept, as_table, read_checksums, write_checksums
-from heatproof.errors import ConfigError
 from heatproof.files import sha256_of
-from heatproof.transfers import DownloadError, Patience, discard, transfer
+from heatproof.single_downloads import Download, fetch_file, locked, require_expected, require_inside, require_safe
+from heatproof.transfers import Patience
+from heatproof.web import DownloadError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOGGER = logging.getLogger(__name__)
-LOCK = ".downloads.lock"
-
-
-@dataclass(frozen=True)
-class Download:
-    """One file to fetch.
-
-    Attributes
-    ----------
-    url : str
-        Where it lies: https, or http where `sha256` is given or the host is this computer.
-    path : str
-        Where it shall lie, relative to the folder, with forward slashes.
-    sha256 : str, optional
-        Its checksum in hexadecimal digits; without one the first download decides, of an archive the files in it.
-    n_bytes : int, optional
-        Its size.
-    unpack : bool
-        Whether it is a zip archive that is unpacked beside it and then removed.
-    holds : mapping of str to int
-        For an archive: pattern, relative to the archive's own folder -> number of files that it holds.
-    largest_bytes : int
-        For an archive: most bytes that it may unpack to.
-    """
-
-    url: str
-    path: str
-    sha256: str | None = None
-    n_bytes: int | None = None
-    unpack: bool = False
-    holds: Mapping[str, int] = field(default_factory=dict)
-    largest_bytes: int = LARGEST_BYTES
 
 
 def fetch_all(
@@ -98,18 +61,31 @@ def fetch_all(
         missing while `offline`.
     """
     for download in downloads:
-        _require_inside(download.path)
-        _require_safe(download)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+        require_inside(download.path)
+        require_safe(download)
+    with locked(folder):
         kept = read_checksums(folder)
         for download in downloads:
-            _settle(download, folder, kept, offline, patience)
+            settle(download, folder, kept, offline, patience)
     return as_table(kept)
 
 
-def _settle(download: Download, folder: Path, kept: dict[str, Kept], offline: bool, patience: Patience) -> None:
-    """Bring one download to its state, and write down what came."""
+def settle(download: Download, folder: Path, kept: dict[str, Kept], offline: bool, patience: Patience) -> None:
+    """Bring one download to its state, and write down what came; the folder is locked by the caller.
+
+    Parameters
+    ----------
+    download : Download
+        The file.
+    folder : Path
+        Where it lies.
+    kept : dict of str to Kept
+        Rows of checksums.tsv, which are brought up to date.
+    offline : bool
+        Whether nothing may be fetched.
+    patience : Patience
+        How often a transfer is tried again.
+    """
     target = folder / download.path
     if download.unpack and not target.exists() and _is_unpacked(download, folder, kept):
         _require_holds(download, target.parent, "folder")
@@ -118,13 +94,13 @@ def _settle(download: Download, folder: Path, kept: dict[str, Kept], offline: bo
     # Another address is another file, until a checksum says that it is not.
     is_other = row is not None and row.origin != download.url and download.sha256 is None
     if is_other and not offline:
-        _forget(download, folder, kept)
+        forget(download, folder, kept)
     is_given = target.exists() and download.path not in kept
     known = None if download.unpack else kept.get(download.path)
     if is_other or not target.exists():
-        _fetch(download, target, known, offline, patience)
+        _fetch(download, folder, known, offline, patience)
     found = Kept(target.stat().st_size, sha256_of(target), download.url)
-    _require_expected(download, target, found, known)
+    require_expected(download, found, known, f"delete {target.name} to fetch it again")
     kept[download.path] = found
     write_checksums(folder, kept)
     if download.unpack:
@@ -140,7 +116,7 @@ def _unpack(download: Download, folder: Path, kept: dict[str, Kept], is_given: b
         unpack(target, target.parent, largest_bytes=download.largest_bytes, accept=accept)
     except (RefusedArchiveError, DownloadError):
         if download.sha256 is None:
-            _forget(download, folder, kept, is_given=is_given)
+            forget(download, folder, kept, is_given=is_given)
         raise
     kept |= members
     write_checksums(folder, kept)
@@ -169,7 +145,7 @@ def _accept(
         )
 
 
-def _forget(download: Download, folder: Path, kept: dict[str, Kept], *, is_given: bool = False) -> None:
+def forget(download: Download, folder: Path, kept: dict[str, Kept], *, is_given: bool = False) -> None:
     """Remove the row of a file, and the file itself unless a person put it there."""
     kept.pop(download.path, None)
     write_checksums(folder, kept)
@@ -195,7 +171,7 @@ def _is_unpacked(download: Download, folder: Path, kept: dict[str, Kept]) -> boo
     return len(there) == len(members)
 
 
-def _fetch(download: Download, target: Path, known: Kept | None, offline: bool, patience: Patience) -> None:
+def _fetch(download: Download, folder: Path, known: Kept | None, offline: bool, patience: Patience) -> None:
     if offline:
         raise DownloadError(
             "the file is missing or from another address, and offline: true forbids to fetch it.",
@@ -203,35 +179,8 @@ def _fetch(download: Download, target: Path, known: Kept | None, offline: bool, 
             field="offline",
             remedy=f"fetch {download.url} yourself and put it there, or set offline: false.",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    n_bytes = download.n_bytes or (known.n_bytes if known is not None and download.sha256 is None else None)
-    part = target.with_name(target.name + ".part")
-    _require_room(target.parent, (n_bytes or 0) - (part.stat().st_size if part.is_file() else 0), download.path)
     LOGGER.info("fetching %s from %s", download.path, download.url)
-    transfer(download.url, part, n_bytes=n_bytes, patience=patience)
-    try:
-        _require_expected(download, part, Kept(part.stat().st_size, sha256_of(part), download.url), known)
-    except DownloadError:
-        # A wrong part must not be completed the next time.
-        discard(part)
-        raise
-    part.replace(target)
-    discard(part)
-
-
-def _require_expected(download: Download, path: Path, found: Kept, known: Kept | None) -> None:
-    """Raise a DownloadError unless a file has the stated size and checksum, or those of the first time."""
-    wanted = download.sha256 or (known.sha256 if known is not None else None)
-    n_bytes = download.n_bytes
-    if (wanted is None or found.sha256 == wanted.lower()) and n_bytes in (None, found.n_bytes):
-        return
-    raise DownloadError(
-        f"its {found.n_bytes} bytes have the checksum {found.sha256}; expected are {wanted or n_bytes}.",
-        file=download.path,
-        field="sha256" if wanted is not None and found.sha256 != wanted.lower() else "bytes",
-        remedy=f"delete {path.name} to fetch it again; if the origin has a new version, remove its row of "
-        f"{CHECKSUMS} or state the new checksum.",
-    )
+    fetch_file(download, folder, known, patience)
 
 
 def _require_unchanged(path: Path, kept: Kept) -> None:
@@ -257,46 +206,3 @@ def _require_holds(download: Download, place: Path, name: str) -> None:
                 if name == "archive"
                 else f"remove what does not belong to the data ({CHECKSUMS} lists what does).",
             )
-
-
-def _require_room(folder: Path, n_bytes: int, name: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if n_bytes > free:
-        raise DownloadError(
-            f"it takes {n_bytes} bytes, and the disk has {free} left.",
-            file=name,
-            field="bytes",
-            remedy="make room, or choose another data_root.",
-        )
-
-
-def _require_inside(path: str) -> None:
-    name = PurePosixPath(path)
-    if name.is_absolute() or ".." in name.parts or "\\" in path or not name.parts:
-        raise DownloadError("the path leads out of the folder.", file=path, field="path", remedy="use a plain name.")
-
-
-def _require_safe(download: Download) -> None:
-    address = urllib.parse.urlsplit(download.url)
-    if address.scheme == "http" and download.sha256 is None and not _is_this_computer(address.hostname or ""):
-        raise ConfigError(
-            f"'{download.url}' is not encrypted, so that anyone on the way can change the file.",
-            file=download.path,
-            field="url",
-            remedy="use https, or give the sha256 of the file.",
-        )
-
-
-def _is_this_computer(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time fill a folder; two studies may share it."""
-    with (folder / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -74,7 +74,7 @@ def audit(participants: pd.DataFrame, folds: pd.DataFrame, fitted: Iterable[str]
         Columns recipe, fold (-1: the whole recipe), check, n (offenders), passed, detail (the first of
         them). Checks: ``participant|family|image train-validation|train-test|validation-test``,
         ``class in <part>``, for `fitted` recipes ``normalisation fitted on test scans``, and last
-        ``tested at most once``, ``tested at least once``.
+        ``tested at most once`` and, of several folds, ``tested at least once``.
 
     Raises
     ------
@@ -256,10 +256,11 @@ def _fitted_on_test(recipe: str, fold: pd.DataFrame, cohort: pd.Series) -> dict[
 def _coverage(folds: pd.DataFrame, scan_ids: pd.Series) -> list[dict[str, Any]]:
     counts = folds.loc[folds["part"] == "test", "scan_id"].value_counts()
     counts = counts.reindex(scan_ids, fill_value=0)
-    return [
-        _row("tested at most once", sorted(counts.index[counts > 1])),
-        _row("tested at least once", sorted(counts.index[counts < 1])),
-    ]
+    rows = [_row("tested at most once", sorted(counts.index[counts > 1]))]
+    # A hold-out split tests a part of the scans only, and says so.
+    if folds["fold"].nunique() > 1:
+        rows.append(_row("tested at least once", sorted(counts.index[counts < 1])))
+    return rows
 
 
 def _row(check: str, offenders: list[str]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Folds in which nobody is on both sides, and the audit that proves it.
 
 The unit of a ``corrected`` split is a group of scans that must stay together (`heatproof.allocation`); its test
-folds are drawn, or taken from a column of the table such as the authors' own folds. The ``as_published`` recipe
+folds are drawn, or taken from a column of the table such as the authors' own folds. One fold is one hold-out split,
+which is drawn, or taken part by part from a column. The ``as_published`` recipe
 repeats what a paper did, and its leak is measured, not hidden:
 
 ``rows``
@@ -15,14 +16,15 @@ repeats what a paper did, and its leak is measured, not hidden:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from heatproof.allocation import allocate, indicator, nuisance_of, units_of
-from heatproof.errors import ConfigError, IntakeError, LeakageError
-from heatproof.leakage import LISTED, audit, check_parts, raise_on_leak
+from heatproof.errors import ConfigError, IntakeError
+from heatproof.leakage import PARTS, audit, check_parts, raise_on_leak
+from heatproof.published_folds import given_parts, given_test_folds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +47,9 @@ def make_folds(
     *,
     as_published: str = "rows",
     published_column: str | None = None,
+    test_share: float = 0.2,
+    split_column: str | None = None,
+    parts: Mapping[str, Iterable[object]] | None = None,
 ) -> pd.DataFrame:
     """Return who is trained on, validated on and tested on in every fold.
 
@@ -56,7 +61,8 @@ def make_folds(
     recipe : {"corrected", "as_published"}
         How to split (see the module).
     n_folds : int
-        Number of folds, 2 or more; each scan is tested in exactly one.
+        Number of folds, each scan being tested in exactly one; or 1 for a hold-out split, in which only a share of
+        the scans is tested.
     validation_share : float
         Share of the scans outside the test part that is used for early stopping, between 0 and 1.
     seed : int
@@ -66,6 +72,12 @@ def make_folds(
     published_column : str, optional
         Column of the table whose values are the test folds of the corrected recipe, the least value being fold
         0; validation is drawn from the others as ever.
+    test_share : float
+        Share of the scans that a hold-out split tests, between 0 and 1.
+    split_column : str, optional
+        Column of the table that says the part of every scan in the corrected recipe's one hold-out split.
+    parts : mapping of str to iterable, optional
+        For train, validation and test the values of `split_column`.
 
     Returns
     -------
@@ -76,8 +88,8 @@ def make_folds(
     Raises
     ------
     ConfigError
-        If the recipe or the published split is unknown, `n_folds` or `validation_share` is out of range, or the
-        column is missing, has gaps or has other than `n_folds` values.
+        If the recipe or the published split is unknown, `n_folds` or a share is out of range, a column is missing
+        or has gaps, or its values are not `n_folds` folds or not the values of the parts.
     IntakeError
         If a class has too few people to be in every part of every fold.
     LeakageError
@@ -87,13 +99,20 @@ def make_folds(
         raise ConfigError(
             f"the recipe '{recipe}' is not known.", field="recipe", remedy=f"use one of {', '.join(RECIPES)}."
         )
-    if n_folds < 2:
-        raise ConfigError(f"{n_folds} folds cannot be split.", field="folds.n_folds", remedy="use 2 or more.")
-    if not 0 < validation_share < 1:
+    if n_folds < 1:
+        raise ConfigError(f"{n_folds} folds cannot be split.", field="folds.n_folds", remedy="use 1 or more.")
+    for name, share in (("validation", validation_share), ("test", test_share)):
+        if not 0 < share < 1:
+            raise ConfigError(
+                f"a {name} share of {share} leaves no room for training or for {name}.",
+                field=f"folds.{name}_share",
+                remedy="use a number between 0 and 1, such as 0.2.",
+            )
+    if split_column is not None and n_folds != 1:
         raise ConfigError(
-            f"a validation share of {validation_share} leaves no room for training or for validation.",
-            field="folds.validation_share",
-            remedy="use a number between 0 and 1, such as 0.2.",
+            f"'{split_column}' says one split, and n_folds asks for {n_folds}.",
+            field="folds.n_folds",
+            remedy="set folds.n_folds: 1, or leave out folds.split_column.",
         )
     if as_published not in PUBLISHED_SPLITS:
         raise ConfigError(
@@ -102,17 +121,22 @@ def make_folds(
             remedy=f"use {' or '.join(PUBLISHED_SPLITS)}.",
         )
     frame = participants.reset_index(drop=True)
-    if recipe == "corrected":
-        folds = _corrected(frame, n_folds, validation_share, seed, published_column)
+    if recipe == "as_published":
+        folds = _as_published(frame, n_folds, validation_share, test_share, seed, as_published)
+    elif split_column is not None:
+        part = given_parts(frame, units_of(frame), split_column, parts)
+        folds = [{name: np.flatnonzero(part == number) for number, name in enumerate(PARTS)}]
     else:
-        folds = _as_published(frame, n_folds, validation_share, seed, as_published)
+        folds = _corrected(frame, n_folds, validation_share, test_share, seed, published_column)
     return _as_table(frame, recipe, folds)
 
 
 Parts = dict[str, np.ndarray]
 
 
-def _as_published(frame: pd.DataFrame, n_folds: int, validation_share: float, seed: int, kind: str) -> list[Parts]:
+def _as_published(
+    frame: pd.DataFrame, n_folds: int, validation_share: float, test_share: float, seed: int, kind: str
+) -> list[Parts]:
     """Return the parts of every fold as row numbers, drawn as a paper drew them (see the module)."""
     from heatproof.randomness import generator
 
@@ -126,7 +150,9 @@ def _as_published(frame: pd.DataFrame, n_folds: int, validation_share: float, se
     keys = (seed, "folds", "as_published") if kind == "rows" else (seed, "folds", "as_published", kind)
     order = rows if kind == "rows" else generator(*keys).permutation(rows)
     folds = []
-    for fold, test in enumerate(np.array_split(order, n_folds)):
+    # One fold tests the share that stands first.
+    held_out = order[: max(1, round(test_share * len(order)))]
+    for fold, test in enumerate(np.array_split(order, n_folds) if n_folds > 1 else [held_out]):
         rest = np.setdiff1d(rows, test)
         n_validation = max(1, round(validation_share * len(rest)))
         train = generator(*keys, fold, "train").permutation(rest)
@@ -143,25 +169,26 @@ def _as_published(frame: pd.DataFrame, n_folds: int, validation_share: float, se
 
 
 def _corrected(
-    frame: pd.DataFrame, n_folds: int, validation_share: float, seed: int, column: str | None
+    frame: pd.DataFrame, n_folds: int, validation_share: float, test_share: float, seed: int, column: str | None
 ) -> list[Parts]:
     """Return the parts of every fold as row numbers; no unit is in two parts of a fold."""
     units = units_of(frame)
     n_units = units.max() + 1 if len(frame) else 0
-    given = None if column is None else _given_test_folds(frame, units, column, n_folds)
+    given = None if column is None else given_test_folds(frame, units, column, n_folds)
     _require_enough_units(frame, units, n_folds)
     classes = indicator(frame["diagnosis"].astype(str))
     nuisance = nuisance_of(frame)
     per_unit = [np.zeros((n_units, table.shape[1])) for table in (classes, nuisance)]
     for sums, table in zip(per_unit, (classes, nuisance), strict=True):
         np.add.at(sums, units, table)
-    shares = np.full(n_folds, 1 / n_folds)
+    # Of a hold-out split the second bin is what is never tested.
+    shares = np.full(n_folds, 1 / n_folds) if n_folds > 1 else np.array([test_share, 1 - test_share])
     for attempt in range(ATTEMPTS):
         if given is None:
             test_fold = allocate(per_unit[0], per_unit[1], shares, (seed, "folds", "test", attempt))
         else:
             test_fold = given
-        folds = _allocate_parts(units, per_unit[0], per_unit[1], test_fold, validation_share, (seed, attempt))
+        folds = _allocate_parts(units, per_unit, test_fold, n_folds, validation_share, (seed, attempt))
         if all(classes[rows].any(axis=0).all() for parts in folds for rows in parts.values()):
             return folds
     raise IntakeError(
@@ -173,57 +200,23 @@ def _corrected(
     )
 
 
-def _given_test_folds(frame: pd.DataFrame, units: np.ndarray, column: str, n_folds: int) -> np.ndarray:
-    """Return the test fold of every unit that a column of the table says, shape (n_units,)."""
-    import pandas as pd
-
-    field = "folds.published_column"
-    if column not in frame.columns:
-        raise ConfigError(
-            f"the participants have no column '{column}'.",
-            field=field,
-            remedy=f"use one of {', '.join(frame.columns)}.",
-        )
-    missing = frame.loc[frame[column].isna(), "scan_id"].astype(str).tolist()
-    if missing:
-        raise ConfigError(
-            f"{len(missing)} scans have no '{column}': {', '.join(missing[:LISTED])}.",
-            field=field,
-            remedy="give every scan a fold, or exclude the scan from the cohort.",
-        )
-    codes, values = pd.factorize(frame[column], sort=True)
-    if len(values) != n_folds:
-        raise ConfigError(
-            f"'{column}' has {len(values)} values, and n_folds asks for {n_folds} folds.",
-            field=field,
-            remedy=f"set folds.n_folds to {len(values)}." if len(values) > 1 else "name another column.",
-        )
-    fold = np.zeros(units.max() + 1, dtype=int)
-    fold[units] = codes
-    split = np.isin(units, units[fold[units] != codes])
-    people = sorted(set(frame.loc[split, "participant_id"].astype(str)))
-    if people:
-        raise LeakageError(
-            f"'{column}' puts the same person, family or image into two folds: {', '.join(people[:LISTED])}.",
-            field=field,
-            remedy="leave out folds.published_column, or use a column in which a person has one fold.",
-        )
-    return fold
-
-
 def _allocate_parts(
     units: np.ndarray,
-    classes: np.ndarray,
-    nuisance: np.ndarray,
+    per_unit: Sequence[np.ndarray],
     test_fold: np.ndarray,
+    n_folds: int,
     validation_share: float,
     key: tuple[int, int],
 ) -> list[Parts]:
-    """Return the parts of every fold for one order of the units and the fold in which each is tested."""
+    """Return the parts of every fold for one order of the units and the fold in which each is tested.
+
+    `per_unit` are the scans of each class and of each category in every unit.
+    """
     seed, attempt = key
+    classes, nuisance = per_unit
     everyone = np.arange(len(classes))
     folds = []
-    for fold in range(test_fold.max() + 1):
+    for fold in range(n_folds):
         rest = everyone[test_fold != fold]
         bins = allocate(
             classes[rest],

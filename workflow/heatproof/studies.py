@@ -19,20 +19,28 @@ LINEAR_METHODS = ("svm_weights", "svm_pattern")
 OUTPUT_TRUTHS = ("counterfactual", "waves")  # known for each number that a network predicts
 INDIVIDUAL_TRUTHS = ("injected", "lesions", *OUTPUT_TRUTHS)
 # Keys of a cohort that say what is fetched, and where to.
-FETCH_KEYS = ("source", "folder", "layout", "url", "sha256")
+FETCH_KEYS = ("source", "folder", "layout", "fetch", "dataset", "url", "sha256", "files")
 # Which stage answers which of the `probes.metrics`.
 PROBED_BY = {
-    "probe": {"aic", "sic", "insertion", "deletion", "road", "infidelity", "f_fidelity"},
+    "probe": {"aic", "sic", "insertion", "deletion", "road", "infidelity", "f_fidelity", "perturbation", "turbe"},
     "randomise": {"cascading_mprt", "smooth_mprt", "efficient_mprt", "data_randomisation", "max_sensitivity"},
     "agree": {"retraining_agreement"},
 }
 # Which keys of `probes` a stage reads beside `metrics`; an edit of the others is no reason to run it again.
 PROBE_KEYS = {
     "probe": ("n_scans", "batch_size", "nulls", "information", "removal", "infidelity", "f_fidelity",
-              "examples_per_class"),
+              "perturbation", "examples_per_class"),
     "randomise": ("n_scans", "randomisation", "max_sensitivity"),
     "agree": ("randomisation",),
 }  # fmt: skip
+
+
+def fetched_folders(cohort: Mapping[str, Any]) -> list[str]:
+    """Return the folders, inside the data root, into which a completed cohort entry fetches; none without a fetch."""
+    fetch = cohort.get("fetch", False)
+    if isinstance(fetch, list):
+        return [entry["folder"] for entry in fetch]
+    return [cohort["folder"]] if fetch else []
 
 
 def methods_of(study: Mapping[str, Any], model: str) -> list[str]:

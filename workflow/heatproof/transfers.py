@@ -8,7 +8,6 @@ import logging
 import re
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from heatproof import __version__
-from heatproof.errors import HeatproofError
+from heatproof.web import HEADERS, DownloadError, require_web_address, web_opener
 
 LOGGER = logging.getLogger(__name__)
-SCHEMES = ("http", "https")
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 60.0
 ATTEMPTS = 8
@@ -29,10 +26,6 @@ LONGEST_PAUSE_SECONDS = 60.0
 # Answers that may become the file later (202: it is being packed); every other refusal is final.
 PASSING = (202, 408, 425, 429, 500, 502, 503, 504)
 LOGGED_SHARE = 0.05
-
-
-class DownloadError(HeatproofError):
-    """A file cannot be fetched, or is not the one that was expected."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +58,6 @@ class _Cut(Exception):
     def __init__(self, reason: str, pause: float | None = None) -> None:
         super().__init__(reason)
         self.pause = pause
-
-
-def require_web_address(url: str, field: str) -> None:
-    """Raise a DownloadError unless an address is http or https and names a host."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.hostname:
-        raise DownloadError(
-            f"'{url}' is no address that is fetched from.",
-            field=field,
-            remedy=f"use {' or '.join(SCHEMES)}.",
-        )
 
 
 def transfer(url: str, part: Path, *, n_bytes: int | None = None, patience: Patience = Patience()) -> None:  # noqa: B008
@@ -132,11 +114,11 @@ def discard(part: Path) -> None:
 def _request(url: str, part: Path, n_bytes: int | None, timeout: float) -> None:
     """Make one request and write what it brings; raise _Cut where it ends early."""
     start, validator = _resumable(url, part)
-    headers = {"User-Agent": f"heatproof/{__version__}", "Accept-Encoding": "identity"}
+    headers = dict(HEADERS)
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     try:
-        with _opener().open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
+        with web_opener().open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
             if answer.status not in (200, 206):
                 _refused(answer.status, answer.reason, answer.headers, url, part)
             first = _first_byte(answer, start)
@@ -153,7 +135,7 @@ def _request(url: str, part: Path, n_bytes: int | None, timeout: float) -> None:
 
 
 def _receive(answer: Any, part: Path, first: int, total: int | None) -> None:
-    with _writing(part), part.open("r+b" if first else "wb") as file:
+    with writing(part), part.open("r+b" if first else "wb") as file:
         file.seek(first)
         file.truncate()
         done, told = first, first
@@ -167,7 +149,7 @@ def _receive(answer: Any, part: Path, first: int, total: int | None) -> None:
                     field="bytes",
                     remedy="check the address.",
                 )
-            if total and done - told >= LOGGED_SHARE * total:
+            if total and total > CHUNK and done - told >= LOGGED_SHARE * total:
                 LOGGER.info("%s: %d of %d MB (%.0f %%)", part.name, done >> 20, total >> 20, 100 * done / total)
                 told = done
     if total is not None and done < total:
@@ -184,7 +166,7 @@ def _block(answer: Any) -> bytes:
 
 
 @contextmanager
-def _writing(part: Path) -> Iterator[None]:
+def writing(part: Path) -> Iterator[None]:
     """Raise a DownloadError for what the system refuses to write: trying again would not help."""
     try:
         yield
@@ -212,7 +194,7 @@ def _remember(url: str, part: Path, answer: Any) -> None:
     tag = answer.headers.get("ETag", "")
     # A weak tag does not promise equal bytes, and a date is only as good as a second.
     validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
-    with _writing(part):
+    with writing(part):
         _note_of(part).write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
 
 
@@ -266,31 +248,6 @@ def _refused(status: int, reason: str, headers: Any, url: str, part: Path) -> No
         field=url,
         remedy="check the address, or give that of a mirror.",
     )
-
-
-class _WebOnly(urllib.request.HTTPRedirectHandler):
-    """Follow redirects to the web only, and never to an address that anyone on the way can read."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        require_web_address(newurl, "redirect")
-        if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
-            raise DownloadError("the server redirects to an open connection.", field=newurl, remedy="use a mirror.")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    # Put together by hand: the usual one also reads ftp, data and local files.
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        _WebOnly(),
-        urllib.request.HTTPErrorProcessor(),
-    ):
-        opener.add_handler(handler)
-    return opener
 
 
 def _size(part: Path) -> int:

@@ -7,7 +7,7 @@
 rule prepare:
     """Pass every scan of {wildcards.study} through the intake gate into one store."""
     input:
-        lambda wildcards: named_files(study_of(wildcards)["cohort"]),
+        lambda wildcards: own_files(study_of(wildcards)["cohort"]),
         fetched=fetched_data,
     output:
         cohort=f"{RESULTS}/{{study}}/cohort.h5",

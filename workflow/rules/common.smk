@@ -14,7 +14,7 @@ os.environ.update(
     PYTHONPATH=os.pathsep.join([PACKAGE_ROOT, *filter(None, [os.getenv("PYTHONPATH")])])
 )
 
-from heatproof import configuration, studies
+from heatproof import configuration, rating, studies
 from heatproof.errors import HeatproofError
 from heatproof.figures.catalogue import FIGURES
 from heatproof.hardware import has_gpu
@@ -240,6 +240,12 @@ def named_files(entry):
     return [str(path) for path in named_paths(entry, Path(DATA_ROOT)) if path.is_file()]
 
 
+def own_files(cohort):
+    """Return the files that a cohort names and that are not fetched: those are there later, and known by checksums."""
+    folders = [Path(DATA_ROOT) / folder for folder in studies.fetched_folders(cohort)]
+    return [file for file in named_files(cohort) if not any(Path(file).is_relative_to(folder) for folder in folders)]
+
+
 def fetched_data(wildcards):
     """Return the table of what was fetched, for the studies whose data are."""
     if not study_of(wildcards)["cohort"].get("fetch", False):
@@ -256,7 +262,7 @@ def fetched_part(wildcards):
 def prepared_part(wildcards):
     """Return the keys of a cohort that say what is made of the data."""
     cohort = study_of(wildcards)["cohort"]
-    ways = ("fetch", "url", "sha256")
+    ways = ("fetch", "dataset", "url", "sha256", "files")
     return {key: value for key, value in cohort.items() if key not in ways}
 
 
@@ -283,3 +289,41 @@ def permuted_weights(wildcards):
         if any(studies.needs_permuted(entry) for entry in entries)
         else []
     )
+
+
+def rated_maps(study):
+    """Return the maps that experts rate: of the first fold and seed of every model that has any."""
+    run = f"fold-0_seed-{STUDIES[study]['seeds'][0]}"
+    return [
+        f"{RESULTS}/{study}/{model}/{run}/{method}/maps.h5"
+        for model in rating.rated_models(STUDIES[study])
+        for method in rating.rated_methods(STUDIES[study], model)
+    ]
+
+
+def kit_file(study):
+    return f"{RESULTS}/{study}/rating/key.tsv"
+
+
+def answers_folder(study):
+    """Return the folder into which the raters' CSV files of a study are put."""
+    chosen = STUDIES[study]["rating"]["answers"]
+    if chosen is None:
+        return Path(f"{RESULTS}/rating_kit/{study}/answers")
+    return Path(DATA_ROOT) / chosen
+
+
+def answers(study):
+    """Return the raters' CSV files of a study."""
+    return sorted(map(str, answers_folder(study).glob("*.csv")))
+
+
+def answered_studies():
+    """Return the studies with answers to read."""
+    found = [study for study in STUDIES if answers(study)]
+    if not found:
+        folders = ", ".join(str(answers_folder(study)) for study in STUDIES)
+        raise WorkflowError(
+            f"there are no answers of raters. Remedy: put their CSV files into {folders}."
+        )
+    return found

@@ -1,7 +1,7 @@
 # Public data into the data root.
 #
 # in:  the study's `cohort` section, where it says `fetch: true`, and the web
-# out: {study}/fetched.tsv, and the data themselves in the cohort's folder with checksums.tsv beside them
+# out: {study}/fetched.tsv, and the data themselves in the folders of their sets with checksums.tsv beside them
 
 
 rule fetch:

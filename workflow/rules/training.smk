@@ -1,8 +1,10 @@
 # One model on one fold with one seed.
 #
-# in:  {study}/cohort.h5, folds.tsv; the study's `models` and `training` sections
-# out: {study}/{model}/fold-{fold}_seed-{seed}/model.safetensors history.tsv predictions.tsv
+# in:  {study}/cohort.h5, folds.tsv; the study's `models` and `training` sections, and its `cohort` section where
+#      that is simulated and the model predicts a number
+# out: {study}/{model}/fold-{fold}_seed-{seed}/model.safetensors history.tsv predictions.tsv certificate.tsv
 #      and, for the control method label_permuted, the same under {model}-permuted
+from heatproof import outputs
 
 
 rule train:
@@ -16,6 +18,7 @@ rule train:
         weights=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/model.safetensors",
         history=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/history.tsv",
         predictions=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/predictions.tsv",
+        certificate=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/certificate.tsv",
     log:
         f"{RESULTS}/logs/train/{{study}}/{{model}}{{permuted}}/{RUN}.log",
     benchmark:
@@ -37,7 +40,11 @@ rule train:
         seed=SEED,
         permute_labels=lambda wildcards: wildcards.permuted != "",
         checkpoint=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/checkpoint.safetensors",
+        simulator=lambda wildcards: outputs.simulator_of(study_of(wildcards), wildcards.model),
         root=DATA_ROOT,
-        code=source_digest("heatproof.stages.train"),
+        code=lambda wildcards: source_digest(
+            "heatproof.stages.train",
+            *outputs.simulator_modules(study_of(wildcards), wildcards.model),
+        ),
     script:
         "../scripts/train.py"

@@ -21,6 +21,7 @@ def attribute(
     batch_size: int | None = None,
     scan_keys: Sequence[object] | None = None,
     precision: str = "float32",
+    output: str = "class",
     **params: object,
 ) -> torch.Tensor:
     """Return the heatmap of each scan by one method.
@@ -34,7 +35,7 @@ def attribute(
     inputs : Tensor, shape (B, C, *S)
         One to three space axes. Moved to the model's device batch by batch.
     target : Tensor of int, shape (B,), int or None
-        Class that is explained; None for a network with one output.
+        Class or output that is explained; None for a network with one output.
     seed : int
         Root of every random number; the streams are further keyed by method and scan.
     batch_size : int, optional
@@ -46,6 +47,11 @@ def attribute(
         maps correlate by more than .95 with those of single precision, and single voxels change more where a
         rectifier or a maximum flips. lrp, ablationcam and occlusion, which walk the network
         themselves or look at small differences, keep single precision.
+    output : {"class", "value"}
+        What the network's outputs are: scores of classes, or numbers with a unit (regression). A value is explained
+        as it is, ``start`` is ``value`` for every method, and no map depends on its unit or origin but for one
+        factor: where the published form does, the value above that of an empty scan takes its place (lrp, scorecam,
+        rise, ablationcam, gradcam_plus_plus; see each).
     **params
         Parameters of the method, and the context it needs: ``prior`` (*S), ``permuted`` (a network),
         ``control_mean`` (C, *S), ``zero_intensity`` (B, C, *S), ``background`` (N, C, *S), ``regions`` (*S).
@@ -58,7 +64,7 @@ def attribute(
     Raises
     ------
     ConfigError
-        An unknown method, parameter or class, or a missing context array.
+        An unknown method, parameter or class, a missing context array, or the probability of a value.
     UnsupportedModelError
         The method cannot explain this network honestly.
     """
@@ -71,6 +77,7 @@ def attribute(
         batch_size=batch_size,
         scan_keys=scan_keys,
         precision=precision,
+        output=output,
         **params,
     ).maps
 
@@ -85,6 +92,7 @@ def attribute_with_residual(
     batch_size: int | None = None,
     scan_keys: Sequence[object] | None = None,
     precision: str = "float32",
+    output: str = "class",
     **params: object,
 ) -> Attribution:
     """Return the heatmaps and, per scan, the residual of the method's completeness equation.
@@ -93,8 +101,8 @@ def attribute_with_residual(
     integrated gradients f(scan) - f(baseline), for relevance propagation the relevance it started from. It is
     NaN where a method promises no sum.
     """
-    request = prepared(method, params)
-    batch = Batches(model, inputs, target, seed, batch_size, scan_keys, precision)
+    request = prepared(method, params, output)
+    batch = Batches(model, inputs, target, seed, batch_size, scan_keys, precision, output)
     return batch.run([request])[0]
 
 
@@ -108,6 +116,7 @@ def attribute_together(
     batch_size: int | None = None,
     scan_keys: Sequence[object] | None = None,
     precision: str = "float32",
+    output: str = "class",
     **context: object,
 ) -> dict[str, Attribution]:
     """Return the maps of several methods; those of one forward pass share it, and each backward pass.
@@ -116,7 +125,7 @@ def attribute_together(
     ----------
     methods : mapping of str to (str, mapping)
         By any name: the method's name in `METHODS` and its parameters.
-    model, inputs, target, seed, batch_size, scan_keys, precision
+    model, inputs, target, seed, batch_size, scan_keys, precision, output
         See `attribute`.
     **context
         What the methods need beside the model: see `attribute`.
@@ -131,6 +140,6 @@ def attribute_together(
     ConfigError, UnsupportedModelError
         As `attribute`, of any of the methods.
     """
-    requests = [prepared(name, {**context, **parameters}) for name, parameters in methods.values()]
-    batch = Batches(model, inputs, target, seed, batch_size, scan_keys, precision)
+    requests = [prepared(name, {**context, **parameters}, output) for name, parameters in methods.values()]
+    batch = Batches(model, inputs, target, seed, batch_size, scan_keys, precision, output)
     return dict(zip(methods, batch.run(requests), strict=True))

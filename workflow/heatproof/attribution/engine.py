@@ -15,7 +15,7 @@ from .batches import default_batch_size, in_batches
 from .isolation import PRECISIONS, arithmetic, device_of, isolated, refuse_side_effects
 from .registry import Attribution, Method, check_parameters, choice, lookup, whole_number
 from .shared import Pass
-from .targets import class_indices
+from .targets import OUTPUTS, class_indices
 
 # Arguments that may hold one array per scan.
 PER_SCAN = ("zero_intensity", "base")
@@ -51,13 +51,14 @@ class Request:
         }
 
 
-def prepared(name: str, params: Mapping[str, object]) -> Request:
+def prepared(name: str, params: Mapping[str, object], output: str = "class") -> Request:
     """Return a method with what it takes of some parameters and context; context of other methods is dropped.
 
     Raises
     ------
     ConfigError
-        An unknown method or parameter, or a context array without which the method cannot work.
+        An unknown method or parameter, a context array without which the method cannot work, or the probability of
+        a value.
     """
     method = lookup(name)
     check_parameters(method, params)
@@ -69,7 +70,27 @@ def prepared(name: str, params: Mapping[str, object]) -> Request:
                 remedy=f"Pass {needed}=...",
             )
     names = {*method.parameters, *method.needs}
-    return Request(method, {key: value for key, value in params.items() if key in names})
+    arguments = {key: value for key, value in params.items() if key in names}
+    if choice(output, OUTPUTS, "output") == "value" and "start" in method.parameters:
+        arguments["start"] = value_start(method, arguments)
+    return Request(method, arguments)
+
+
+def value_start(method: Method, arguments: Mapping[str, object]) -> str:
+    """Return what a method explains of a network that answers with a value.
+
+    Raises
+    ------
+    ConfigError
+        The probability is asked for, other than by default.
+    """
+    if arguments.get("start") == "probability" != method.parameters["start"]:
+        raise ConfigError(
+            f"The method {method.name!r} is to explain a probability, but the network answers with a value.",
+            field=f"{method.name}.start",
+            remedy="Leave start out: a value is explained as it is.",
+        )
+    return "value"
 
 
 class Batches:
@@ -77,7 +98,7 @@ class Batches:
 
     Parameters
     ----------
-    model, inputs, target, seed, batch_size, scan_keys, precision
+    model, inputs, target, seed, batch_size, scan_keys, precision, output
         See `attribute`.
 
     Raises
@@ -95,9 +116,10 @@ class Batches:
         batch_size: int | None,
         scan_keys: Sequence[object] | None,
         precision: str,
+        output: str = "class",
     ) -> None:
         check_inputs(inputs)
-        self.inputs, self.seed, self.device = inputs, seed, device_of(model)
+        self.inputs, self.seed, self.output, self.device = inputs, seed, output, device_of(model)
         check_types(model, inputs)
         self.precision = choice(precision, PRECISIONS, "precision")
         self.keys = list(range(len(inputs))) if scan_keys is None else list(scan_keys)
@@ -140,7 +162,12 @@ class Batches:
         """Return the maps of one batch by each method."""
         scans = self.inputs[part].detach().clone().to(self.device)
         target = None if self.target is None else self.target[part].clone()
-        supplied: dict[str, object] = {"seed": self.seed, "scan_keys": self.keys[part], "batch_size": size}
+        supplied: dict[str, object] = {
+            "seed": self.seed,
+            "scan_keys": self.keys[part],
+            "batch_size": size,
+            "output": self.output,
+        }
         results = []
         with arithmetic(self.precision):
             passes = shared_passes(requests, twins, scans, target)

@@ -33,7 +33,7 @@ def saliency(
     ----------
     model, inputs, target
         See `heatproof.attribution.attribute`.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     shared : Pass, optional
         A forward pass that other methods use too.
@@ -66,7 +66,7 @@ def input_x_gradient(
     ----------
     model, inputs, target
         See `heatproof.attribution.attribute`.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     shared : Pass, optional
         A forward pass that other methods use too.
@@ -95,7 +95,7 @@ def guided_backprop(
     ----------
     model, inputs, target
         See `heatproof.attribution.attribute`.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     shared : Pass, optional
         A forward pass that other methods use too.
@@ -134,7 +134,7 @@ def deconvolution(
     ----------
     model, inputs, target
         See `heatproof.attribution.attribute`.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     shared : Pass, optional
         A forward pass that other methods use too.

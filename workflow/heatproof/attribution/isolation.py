@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from ..errors import UnsupportedModelError
-from .linear_maps import CHANNELS_LAST, Convolution, fast_order
+from .linear_maps import CHANNELS_LAST, Convolution, convolve_lines, fast_order
 from .tracing import NORMALISATIONS
 
 PRECISIONS = ("float32", "bfloat16")
@@ -102,9 +103,12 @@ def device_of(model: nn.Module) -> torch.device:
 def channels_last(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """Put a private network and its inputs into channels-last order where that is faster; return the inputs.
 
-    On the CPU the convolutions of images run 1.2 to 1.8 times faster so, those of volumes 1.4 to 4 times;
-    elsewhere nothing is changed.
+    On the CPU the convolutions of images run 1.2 to 1.8 times faster so, those of volumes 1.4 to 4 times, those of
+    signals 1.6 to 1.8 times; elsewhere nothing is changed.
     """
+    if inputs.ndim == 3 and inputs.device.type == "cpu":
+        lines_in_order(model)
+        return fast_order(inputs)
     if inputs.ndim not in CHANNELS_LAST or inputs.device.type != "cpu":
         return inputs
     order = CHANNELS_LAST[inputs.ndim]
@@ -115,6 +119,29 @@ def channels_last(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
             if module.in_channels == 1 and is_plain:
                 module.forward = types.MethodType(single_channel_forward, module)  # type: ignore[method-assign]
     return inputs.contiguous(memory_format=order)
+
+
+def lines_in_order(model: nn.Module) -> None:
+    """Let the convolutions along one axis of a private network compute in channels-last order."""
+    for module in model.modules():
+        if not isinstance(module, nn.Conv1d) or module.padding_mode != "zeros":
+            continue
+        if type(module).forward is nn.Conv1d.forward and "forward" not in vars(module):
+            module.weight.data = fast_order(module.weight.data)
+            module.forward = types.MethodType(line_forward, module)  # type: ignore[method-assign]
+
+
+def line_forward(layer: nn.Conv1d, values: torch.Tensor) -> torch.Tensor:
+    """Return what a convolution along one axis returns, in channels-last order.
+
+    With margins that differ, as an even kernel has that keeps the length, PyTorch's own way takes nearly twice as long.
+    """
+    if values.ndim != 3 or values.dtype != layer.weight.dtype:
+        return nn.Conv1d.forward(layer, values)
+    before, after = layer._reversed_padding_repeated_twice
+    padded = functional.pad(values, (before, after)) if before != after else values
+    margin = (0 if before != after else before,)
+    return convolve_lines(padded, layer.weight, layer.bias, layer.stride, margin, layer.dilation, layer.groups)
 
 
 class SingleChannelConvolution(torch.autograd.Function):

@@ -11,16 +11,61 @@ from torch.nn import functional
 
 from ..errors import UnsupportedModelError
 
-CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
-TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def fast_order(values: torch.Tensor) -> torch.Tensor:
     """Return values in channels-last order on the CPU, where convolutions run 1.5 to 4 times faster so."""
-    if values.device.type != "cpu" or values.ndim not in CHANNELS_LAST or values.shape[1] == 1:
+    if values.device.type != "cpu" or values.shape[1] == 1:
+        return values
+    if values.ndim == 3:
+        return values.transpose(1, 2).contiguous().transpose(1, 2)
+    if values.ndim not in CHANNELS_LAST:
         return values
     return values.contiguous(memory_format=CHANNELS_LAST[values.ndim])
+
+
+def convolve_lines(
+    values: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> torch.Tensor:
+    """Return a convolution along one axis, as one of images of one row: PyTorch has the fast order for those only.
+
+    Parameters are those of `torch.nn.functional.conv1d`, each a tuple of one number.
+    """
+    rows, kernels = (fast_order(each)[:, :, None] for each in (values, weight))
+    return functional.conv2d(rows, kernels, bias, (1, *stride), (0, *padding), (1, *dilation), groups)[:, :, 0]
+
+
+def transpose_lines(
+    values: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    missing: tuple[int, ...],
+    groups: int,
+    dilation: tuple[int, ...],
+) -> torch.Tensor:
+    """Return a transposed convolution along one axis; see `convolve_lines`."""
+    rows, kernels = (fast_order(each)[:, :, None] for each in (values, weight))
+    outputs = functional.conv_transpose2d(
+        rows, kernels, bias, (1, *stride), (0, *padding), (0, *missing), groups, (1, *dilation)
+    )
+    return outputs[:, :, 0]
+
+
+CONVOLVE: dict[int, Callable[..., torch.Tensor]] = {1: convolve_lines, 2: functional.conv2d, 3: functional.conv3d}
+TRANSPOSE: dict[int, Callable[..., torch.Tensor]] = {
+    1: transpose_lines,
+    2: functional.conv_transpose2d,
+    3: functional.conv_transpose3d,
+}
 
 
 def pulled_back(
@@ -100,12 +145,15 @@ class Convolution:
 
     def transpose(self, outputs: torch.Tensor, weight: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """Return the transposed convolution, in the shape of `like`."""
-        if not self.is_plain:
+        if self.mode != "constant":
             return pulled_back(lambda values: self.apply(values, weight), outputs, like)
-        padding = self.margins[::-2]
+        # margins that differ ("same" for an even kernel): the smaller one on both sides, then what is too much is cut
+        after, before = self.margins[::-2], self.margins[-2::-2]
+        padding = [min(pair) for pair in zip(before, after, strict=True)]
         missing = [
-            size - ((out - 1) * stride - 2 * margin + dilation * (kernel - 1) + 1)
-            for size, out, stride, margin, dilation, kernel in zip(
+            max(0, first + size - ((out - 1) * stride - margin + dilation * (kernel - 1) + 1))
+            for first, size, out, stride, margin, dilation, kernel in zip(
+                before,
                 like.shape[2:],
                 outputs.shape[2:],
                 self.stride,
@@ -115,9 +163,12 @@ class Convolution:
                 strict=True,
             )
         ]
-        return TRANSPOSE[self.n_axes](
+        inputs = TRANSPOSE[self.n_axes](
             fast_order(outputs), weight, None, self.stride, padding, missing, self.groups, self.dilation
         )
+        for axis, (first, margin, size) in enumerate(zip(before, padding, like.shape[2:], strict=True), 2):
+            inputs = inputs.narrow(axis, first - margin, size)
+        return inputs
 
     def spread_bias(self, bias: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         """Return the bias with one axis per space axis."""

@@ -35,6 +35,7 @@ def untrained(
     seed: int,
     scan_keys: Sequence[object],
     batch_size: int,
+    output: str,
 ) -> Attribution:
     """Return the maps of a method for the same architecture with freshly drawn weights.
 
@@ -48,7 +49,7 @@ def untrained(
         Its parameters.
     control_mean, zero_intensity, background, regions
         Context of the inner method.
-    seed, scan_keys, batch_size
+    seed, scan_keys, batch_size, output
         Handed on; `seed` also draws the weights.
 
     Raises
@@ -71,6 +72,7 @@ def untrained(
         seed=seed,
         scan_keys=scan_keys,
         batch_size=batch_size,
+        output=output,
     )
 
 
@@ -96,6 +98,7 @@ def label_permuted(
     seed: int,
     scan_keys: Sequence[object],
     batch_size: int,
+    output: str,
 ) -> Attribution:
     """Return the maps of a method for a network that was trained on permuted labels.
 
@@ -111,7 +114,7 @@ def label_permuted(
         The network trained on permuted labels.
     control_mean, zero_intensity, background, regions
         Context of the inner method.
-    seed, scan_keys, batch_size
+    seed, scan_keys, batch_size, output
         Handed on.
     """
     return inner_maps(
@@ -129,6 +132,7 @@ def label_permuted(
         seed=seed,
         scan_keys=scan_keys,
         batch_size=batch_size,
+        output=output,
     )
 
 
@@ -143,6 +147,7 @@ def inner_maps(
     seed: int,
     scan_keys: Sequence[object],
     batch_size: int,
+    output: str,
 ) -> Attribution:
     """Return the maps of another method.
 
@@ -169,6 +174,7 @@ def inner_maps(
         batch_size=batch_size,
         scan_keys=scan_keys,
         precision=current_precision(),
+        output=output,
         **arguments,
     )
 

@@ -9,8 +9,10 @@ from ..errors import UnsupportedModelError
 from .registry import register
 
 
-def linear_map(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, name: str) -> torch.Tensor:
-    """Return one array of a linear classifier for each scan, signed towards its class, shape of the scans.
+def linear_map(
+    model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, name: str, output: str
+) -> torch.Tensor:
+    """Return one array of a linear model for each scan, shape of the scans, signed towards the scan's class.
 
     Raises
     ------
@@ -27,7 +29,7 @@ def linear_map(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | No
             remedy="Explain a linear SVM of this grid (heatproof.models), or use a method for networks.",
         )
     sign = torch.ones(len(inputs), dtype=inputs.dtype, device=inputs.device)
-    if target is not None:
+    if target is not None and output == "class":
         sign = torch.where(target == 1, sign, -sign)
     return sign.reshape(-1, *[1] * len(shape)) * array.to(inputs)
 
@@ -38,7 +40,7 @@ def linear_map(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | No
     cost="none",
     citation="Kloppel et al. 2008, doi 10.1093/brain/awm319; Wang et al., arXiv 2207.11352",
 )
-def svm_weights(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None) -> torch.Tensor:
+def svm_weights(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, *, output: str) -> torch.Tensor:
     """Return the weights of a linear classifier, the same for every scan, shape (B, C, *S).
 
     Positive voxels speak for the target: the weights for class 1, their negative for class 0.
@@ -47,7 +49,7 @@ def svm_weights(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | N
     ----------
     model : nn.Module
         With an array ``weight`` of shape (C, *S).
-    inputs, target
+    inputs, target, output
         See `heatproof.attribution.attribute`.
 
     Raises
@@ -55,7 +57,7 @@ def svm_weights(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | N
     UnsupportedModelError
         The model is not linear.
     """
-    return linear_map(model, inputs, target, "weight")
+    return linear_map(model, inputs, target, "weight", output)
 
 
 @register(
@@ -64,7 +66,7 @@ def svm_weights(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | N
     cost="none",
     citation="Haufe et al. 2014, doi 10.1016/j.neuroimage.2013.10.067, eq. 6",
 )
-def svm_pattern(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None) -> torch.Tensor:
+def svm_pattern(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | None, *, output: str) -> torch.Tensor:
     """Return the activation pattern of a linear classifier, the same for every scan, shape (B, C, *S).
 
     The pattern of voxel v is cov(x_v, s) / var(s) over the training scans, s being the decision value: where
@@ -74,7 +76,7 @@ def svm_pattern(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | N
     ----------
     model : nn.Module
         With an array ``pattern`` of shape (C, *S).
-    inputs, target
+    inputs, target, output
         See `heatproof.attribution.attribute`.
 
     Raises
@@ -82,4 +84,4 @@ def svm_pattern(model: nn.Module, inputs: torch.Tensor, target: torch.Tensor | N
     UnsupportedModelError
         The model is not linear.
     """
-    return linear_map(model, inputs, target, "pattern")
+    return linear_map(model, inputs, target, "pattern", output)

@@ -24,6 +24,7 @@ CONTEXT = (
     "scan_keys",
     "batch_size",
     "shared",
+    "output",
     "prior",
     "permuted",
     "control_mean",

@@ -93,7 +93,7 @@ def smoothgrad(
         Noisy copies.
     noise_level : float
         Standard deviation of the noise as a share of the scan's largest minus its least value.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     seed, scan_keys
         Keys of the random streams: every copy of every scan has its own.

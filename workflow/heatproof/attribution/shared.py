@@ -24,7 +24,7 @@ class Pass:
         A private network (see `isolation`).
     inputs : Tensor, shape (B, C, *S)
     target : Tensor of int, shape (B,), or None
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     layers : iterable of str
         Layers whose output and gradient will be asked for.

@@ -7,7 +7,10 @@ import torch
 from ..errors import ConfigError, UnsupportedModelError
 from .registry import choice
 
-STARTS = ("logit", "probability")
+# What a network's outputs are: scores of classes, or numbers with a unit.
+OUTPUTS = ("class", "value")
+# What is explained: the score of a class, its probability, or a number as the network answers it.
+STARTS = ("logit", "probability", "value")
 
 
 def class_indices(target: torch.Tensor | int | None, n_scans: int, device: torch.device) -> torch.Tensor | None:
@@ -42,8 +45,9 @@ def start_values(logits: torch.Tensor, target: torch.Tensor | None, start: str =
     logits : Tensor, shape (B, K) or (B,)
     target : Tensor of int, shape (B,), or None
         None is allowed for K = 1 only.
-    start : {"logit", "probability"}
-        The logit itself, or the softmax probability (K = 1: logistic).
+    start : {"logit", "probability", "value"}
+        The logit itself, or the softmax probability (K = 1: logistic); the value of a regression is the output
+        itself, and methods that would square, exponentiate or average it with its offset do so with its rise.
 
     Returns
     -------

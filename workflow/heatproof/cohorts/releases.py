@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from heatproof.downloads import Download
 from heatproof.errors import ConfigError
+from heatproof.physionet import PublishedSet
+from heatproof.single_downloads import Download
 
 CHENG_URL = "https://ndownloader.figshare.com/articles/1512427/versions/5"
 CHENG_FILES = 3064
@@ -34,6 +35,50 @@ def cheng(spec: Mapping[str, Any]) -> list[Download]:
     ]
 
 
+# Sets of PhysioNet: their names there -> where their files and the list of checksums lie.
+PHYSIONET_URLS = {
+    "ludb": "https://physionet.org/files/ludb/1.0.1/",
+    "qtdb": "https://physionet.org/files/qtdb/1.0.0/",
+    "ptb-xl": "https://physionet.org/files/ptb-xl/1.0.3/",
+    "ptb-xl-plus": "https://physionet.org/files/ptb-xl-plus/1.0.1/",
+}
+
+
+def published_sets(spec: Mapping[str, Any]) -> dict[str, PublishedSet]:
+    """Return folder -> set of a cohort of WFDB recordings, in the order of the configuration.
+
+    Parameters
+    ----------
+    spec : mapping
+        The `cohort` entry: ``fetch`` (true, or a list of sets), and of the entry or each set ``folder``, ``dataset``
+        or ``url``, and optionally ``sha256`` and ``files``.
+
+    Raises
+    ------
+    ConfigError
+        If a set has no address, or two share a folder.
+    """
+    is_list = isinstance(spec.get("fetch"), list)
+    entries = spec["fetch"] if is_list else [spec]
+    sets: dict[str, PublishedSet] = {}
+    for number, entry in enumerate(entries):
+        field = f"cohort.fetch.{number}" if is_list else "cohort"
+        url = entry.get("url") or PHYSIONET_URLS.get(str(entry.get("dataset") or ""))
+        if not url:
+            raise ConfigError(
+                "it is not said where the set is published.",
+                field=f"{field}.url",
+                remedy=f"give the address of its folder, or a dataset: {', '.join(PHYSIONET_URLS)}.",
+            )
+        folder = str(entry["folder"])
+        if folder.rstrip("/") in sets:
+            raise ConfigError(
+                f"two sets go to the folder {folder}.", field=f"{field}.folder", remedy="give each its own."
+            )
+        sets[folder.rstrip("/")] = PublishedSet(str(url), entry.get("sha256"), tuple(entry.get("files") or ("*",)))
+    return sets
+
+
 RELEASES: dict[str, Callable[[Mapping[str, Any]], list[Download]]] = {"cheng": cheng}
 
 
@@ -55,7 +100,7 @@ def release_of(spec: Mapping[str, Any]) -> list[Download]:
         raise ConfigError(
             f"the source '{name}' has no release that is fetched by address.",
             field="cohort.fetch",
-            remedy=f"set fetch: false; sources that can be fetched: {', '.join(RELEASES)}.",
+            remedy=f"set fetch: false; sources that can be fetched: {', '.join([*RELEASES, 'wfdb'])}.",
         )
     if spec.get("layout", "mat") != "mat":
         raise ConfigError(

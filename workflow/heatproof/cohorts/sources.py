@@ -19,6 +19,7 @@ SOURCES: dict[str, str] = {
     "phantom": "heatproof.cohorts.phantom",
     "anatomies": "heatproof.cohorts.anatomies",
     "lesions": "heatproof.cohorts.lesions",
+    "beats": "heatproof.cohorts.beats",
     "table": "heatproof.cohorts.table",
     "bids": "heatproof.cohorts.bids",
     "caps": "heatproof.cohorts.caps",
@@ -26,6 +27,8 @@ SOURCES: dict[str, str] = {
     "images": "heatproof.cohorts.picture_table",
     "cheng": "heatproof.cohorts.cheng",
     "radiography": "heatproof.cohorts.radiography",
+    "wfdb": "heatproof.cohorts.wfdb_records",
+    "signals": "heatproof.cohorts.signal_table",
 }
 
 

@@ -13,6 +13,7 @@ from heatproof.figures.selection import (
     METRIC_ORDER,
     failed_conditions,
     first_present,
+    models_of,
     of_condition,
     one_model,
     same_model,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 TRUTH_WORDS = ("τ: agrees with the truth", "τ: not told apart from chance", "τ: contradicts the truth")
 # Above this |tau| a cell is so dark that its number is white.
 DARK = 0.62
+MOST_MODELS = 4
 Condition = tuple[str, str]
 
 
@@ -60,7 +62,8 @@ def draw_metric_agreement(
     sanity : DataFrame
         ``sanity.tsv``: model, recipe, metric, setting, check, passed; metrics that failed a check are starred.
     models : sequence of str
-        Order of the models; the first corrected one is drawn.
+        Order of the models; the pairs are those of the first corrected one, the truth is held against the metrics of
+        the first `MOST_MODELS`, since each predicts something else.
     """
     rows = one_model(agreement, models)
     if rows.empty:
@@ -70,22 +73,33 @@ def draw_metric_agreement(
     order = [name for name in METRIC_ORDER if name in TRUTH_METRICS] + sorted(TRUTH_METRICS - set(METRIC_ORDER))
     keys.sort(key=lambda key: order.index(key[0]) if key[0] in order else len(order))
     failed = failed_conditions(same_model(sanity, rows))
+    parts = [one_model(agreement[agreement["model"] == name]) for name in models_of(agreement, models)]
+    known = [(part, truth) for part in parts for truth in [_with_truth(part)] if len(truth)][:MOST_MODELS]
     truth = _with_truth(rows)
-    reliable = same_model(reliability, rows)
     side = 0.36 * (len(keys) - 1)
     with drawing() as make:
-        size = (3.4 + side + (4.7 if len(truth) else 0), max(3.4, 2.5 + side))
+        size = (3.4 + side + 2.4 * bool(known) + 2.3 * len(known), max(3.4, 2.5 + side))
         figure = make(figsize=size, layout="constrained")
-        shares = [max(side, 1.5), 2.5] if len(truth) else [1]
+        shares = [max(side, 1.5), *[2.5 if len(known) == 1 else 2.0] * len(known)] if known else [1]
         panels = figure.subplots(1, len(shares), squeeze=False, width_ratios=shares).ravel()
         image = _matrix(panels[0], taus, keys, failed)
         figure.colorbar(
             image, ax=panels[0], shrink=0.6, aspect=18, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1], label="Kendall's τ"
         )
-        if len(truth):
-            _forest(panels[1], truth, reliable, failed)
+        least_first = _least_first([table for _, table in known])
+        for place, (axes, (part, table)) in enumerate(zip(panels[1:], known, strict=True)):
+            own = failed_conditions(same_model(sanity, part))
+            _forest(axes, table, least_first, same_model(reliability, part), own)
+            if place:
+                axes.set_yticklabels(_stars(least_first, own))
+            if len(known) > 1:
+                axes.set_xlabel("τ with the truth,\nα among scans", fontsize=7.4)
+                model, judge = label(part["model"].iloc[0]), label(table["truth"].iloc[0])
+                axes.set_title(escape(f"{shorten(model, 18)}, against {judge}"), fontsize=8)
+        if known:
             figure.legend(*legend_entries(panels[1:], TRUTH_WORDS), loc="outside upper right", ncols=3)
-        note(figure, _sign(rows, truth, bool(failed & set(keys))))
+            panels[0].set_title(escape(shorten(label(rows["model"].iloc[0]), 30)) if len(known) > 1 else "", fontsize=8)
+        note(figure, _sign(rows, truth, bool(failed & set(keys)), len(known)))
     return figure
 
 
@@ -118,6 +132,19 @@ def _with_truth(rows: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("tau", kind="stable", na_position="first")
 
 
+def _least_first(tables: Sequence[pd.DataFrame]) -> list[Condition]:
+    """Return the metrics of all models, the one with the least mean agreement first."""
+    if not tables:
+        return []
+    means = pd.concat(tables).groupby(["metric", "setting"], sort=False)["tau"].mean()
+    return means.sort_values(kind="stable", na_position="first").index.tolist()
+
+
+def _stars(keys: Sequence[Condition], failed: set[Condition]) -> list[str]:
+    """Return what stands beside the rows of a further model: a star where its metric failed."""
+    return ["*" if key in failed else "" for key in keys]
+
+
 def _names(keys: Sequence[Condition], failed: set[Condition]) -> list[str]:
     return [escape(shorten(condition_label(*key), 36) + (" *" if key in failed else "")) for key in keys]
 
@@ -145,12 +172,15 @@ def _matrix(
     return image
 
 
-def _forest(axes: Axes, truth: pd.DataFrame, reliability: pd.DataFrame, failed: set[Condition]) -> None:
+def _forest(
+    axes: Axes, truth: pd.DataFrame, keys: Sequence[Condition], reliability: pd.DataFrame, failed: set[Condition]
+) -> None:
     """Draw tau with the truth, and below each Krippendorff's alpha of the scans."""
-    keys: list[Condition] = []
-    for position, line in enumerate(truth.to_dict("records")):
-        key = (line["metric"], line["setting"])
-        keys.append(key)
+    lines = {(line["metric"], line["setting"]): line for line in truth.to_dict("records")}
+    for position, key in enumerate(keys):
+        if key not in lines:
+            continue
+        line = lines[key]
         verdict = 0 if line["low"] > 0 else 2 if line["high"] < 0 else 1
         colour, marker = ((BLUE, "o"), (INK, "D"), (VERMILION, "X"))[verdict]
         draw_estimate(axes, line, position, colour, marker, hollow=False, name=TRUTH_WORDS[verdict])
@@ -169,10 +199,10 @@ def _forest(axes: Axes, truth: pd.DataFrame, reliability: pd.DataFrame, failed: 
     axes.set_xlabel("τ with the truth, α among scans (1: full agreement)")
 
 
-def _sign(rows: pd.DataFrame, truth: pd.DataFrame, any_failed: bool) -> str:
-    text = (
-        f"n = {int(rows['n_methods'].max())} methods and controls on {int(rows['n_scans'].max())} scans; network: "
-        f"{label(rows['model'].iloc[0])}"
-    )
+def _sign(rows: pd.DataFrame, truth: pd.DataFrame, any_failed: bool, n_networks: int) -> str:
+    text = f"n = {int(rows['n_methods'].max())} methods and controls on {int(rows['n_scans'].max())} scans; network: "
+    text += label(rows["model"].iloc[0])
+    if n_networks > 1:
+        text += " on the left, each by itself on the right"
     text += "; bars: 95 % bootstrap interval over people." if len(truth) else "."
     return text + ("\n* failed a test of its own, so its order means nothing." if any_failed else "")

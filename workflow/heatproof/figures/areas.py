@@ -156,8 +156,9 @@ def _gain_panel(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def draw_fingerprints(
-    areas: pd.DataFrame, pairs: Sequence[tuple[str, str]], most_patients: int = 30, *, has_controls: bool = True
-) -> Figure:
+    areas: pd.DataFrame, pairs: Sequence[tuple[str, str]], most_patients: int = 30, *, has_controls: bool = True,
+    who: str = "recognised patients",
+) -> Figure:  # fmt: skip
     """Draw the relevance density of every recognised patient by area, one strip of rows per method.
 
     Parameters
@@ -170,6 +171,8 @@ def draw_fingerprints(
         Rows per panel; further patients are left out and the note says so.
     has_controls : bool
         Whether class 0 is the control class; without one everybody is a patient.
+    who : str
+        What the rows are called: of networks that predict numbers they are all people.
     """
     hits = areas[true_positives(areas, has_controls=has_controls)] if len(areas) else areas
     tables = [(pair, _fingerprint(_of(hits, pair))) for pair in pairs]
@@ -191,11 +194,11 @@ def draw_fingerprints(
             )
             axes.set_title(escape(shorten(label(pair[1]))))
             axes.set_yticks([])
-        panels[0].set_ylabel("recognised patients (one row each)")
-        figure.colorbar(image, ax=panels.tolist(), label="density, share of the patient's top area", pad=0.01)
+        panels[0].set_ylabel(f"{who} (one row each)")
+        figure.colorbar(image, ax=panels.tolist(), label="density, share of the row's top area", pad=0.01)
         left_out = max(0, len(patients) - most_patients)
-        tail = f"; {left_out} further patients not drawn" if left_out else ""
-        note(figure, f"{len(patients)} true positives, the same order of rows in every panel{tail}.")
+        tail = f"; {left_out} further rows not drawn" if left_out else ""
+        note(figure, f"n = {len(patients)} {who}, the same order of rows in every panel{tail}.")
     return figure
 
 

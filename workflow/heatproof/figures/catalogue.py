@@ -51,7 +51,8 @@ FIGURES: dict[str, Entry] = {
     "metric_ranks": Entry(
         "Which method does each metric prefer?",
         "Rank of each method (1 = best) by each metric; methods are sorted by their mean rank against the "
-        "truth. On the left the metrics that know the truth, on the right those that ask the network. "
+        "truth. On the left the metrics that know the truth, on the right those that ask the network; a block "
+        "per network. "
         "Columns that look unlike the left ones prefer other methods than the truth does. Hatched: the "
         "metric failed a test of its own, such as ranking the maps of a constant network.",
     ),
@@ -59,9 +60,9 @@ FIGURES: dict[str, Entry] = {
         "Do the metrics agree?",
         "Left: Kendall's τ between the orders into which two metrics put the methods; 1 is the same order, "
         "0 none in common, −1 the reverse. Right: τ of each metric with the truth, with its 95 % bootstrap "
-        "interval over people; the tick leaves the controls out, because putting noise last is no agreement "
-        "about methods. Triangles: Krippendorff's α, whether the scans agree on the order at all. A metric "
-        "that is starred failed a test of its own.",
+        "interval over people, a panel per network; the tick leaves the controls out, because putting noise last is "
+        "no agreement about methods. Triangles: Krippendorff's α, whether the scans agree on the order at all. A "
+        "metric that is starred failed a test of its own.",
     ),
     "gallery": Entry(
         "Heatmaps of single scans",
@@ -73,7 +74,8 @@ FIGURES: dict[str, Entry] = {
         "Mean heatmaps on the template",
         "Each row is the mean map of one method over the test scans, as absolute relevance scaled to its own "
         "99.9th percentile, on the same slices through the truth. The cyan outline is the truth: colour "
-        "should lie inside it. Left is left; coordinates are millimetres in template space.",
+        "should lie inside it. Left is left; coordinates are millimetres in template space. Of signals there is a "
+        "strip per lead and a block per network; the first panel is the truth itself.",
     ),
     "dice_curves": Entry(
         "Dice against the threshold",
@@ -90,9 +92,9 @@ FIGURES: dict[str, Entry] = {
     ),
     "areas": Entry(
         "Relevance by area: sum against density",
-        "Each disc is a brain area: to the right it gathers much relevance, further up it holds much per "
-        "voxel. Large areas drift right by their size alone, so both axes are needed. The densest areas "
-        "are named.",
+        "Each disc is a brain area (of an ECG: a wave of a lead): to the right it gathers much relevance, further "
+        "up it holds much per voxel. Large areas drift right by their size alone, so both axes are needed. The "
+        "densest areas are named.",
     ),
     "gain": Entry(
         "Gain: patients over controls, by area",
@@ -121,7 +123,8 @@ FIGURES: dict[str, Entry] = {
         "Training",
         "Loss and balanced accuracy on validation scans by epoch, one line per fold and seed. Validation "
         "loss that rises while training loss falls is overfitting; balanced accuracy at the dotted line "
-        "is chance.",
+        "is chance. A network that predicts a number has R² instead, the share of its variance that is explained, "
+        "and at the dotted line does no better than the mean.",
     ),
     "performance": Entry(
         "What the networks can do",
@@ -134,6 +137,51 @@ FIGURES: dict[str, Entry] = {
         "Rows are true classes, columns predicted ones, over the test scans of all folds: share of the true "
         "class, and below it the number of scans. Shares on the diagonal are recalls; their mean is the "
         "balanced accuracy.",
+    ),
+    "estimates": Entry(
+        "What the networks estimate",
+        "Each point is a test scan: across what was measured, up what the network says, on the dashed line both agree. "
+        "R² is the share of variance that is explained (1: all, 0: no better than the mean), beside the mean absolute "
+        "error and the slope (below 1: the network shrinks differences), each with its 95 % bootstrap interval over "
+        "people. A heatmap of a network that does not lie on the line explains something else than the number.",
+    ),
+    "ecg": Entry(
+        "Heatmaps on ECG paper",
+        "For each network one scan, first with the truth and then with the map of the method that comes first against "
+        "the truth. 25 mm are a second and 10 mm a millivolt: small squares are 40 ms by 0.1 mV, large ones 200 ms by "
+        "0.5 mV, the pulse before each row is 1 mV. The trace lies on a ribbon that is wide and dark where a point is "
+        "relevant: orange where a higher voltage raises the answer, blue where it lowers it; yellow to purple where "
+        "the map has no sign. Bars below each lead are P, QRS (dark) and T from onset to end, where they are known. "
+        "Of long recordings each lead shows its part of the time, as on a usual print, and the last row one lead "
+        "throughout. One scan illustrates; it ranks nothing.",
+    ),
+    "ecg_grid": Entry(
+        "Nine methods on one ECG, all leads",
+        "The maps of nine methods of one scan, three by three as Storås et al. (2025) showed them to experts, and the "
+        "truth beside them; a block per network. A good method puts its ribbons where the truth has them, in the same "
+        "leads. Each map has a scale of its own: full width and colour at the 99.5th percentile of its |values|.",
+    ),
+    "ecg_lead": Entry(
+        "Nine methods on one ECG, one lead",
+        "The same nine maps and the truth, large, in the lead that holds most of the truth; of a long recording the "
+        "2.5 s with most of it. Full width and colour are as before the 99.5th percentile of |values| over all leads, "
+        "so a pale lead says that the method looks elsewhere.",
+    ),
+    "waves": Entry(
+        "Which waves of which leads",
+        "Each table shares out the mass of a map among waves (columns) and leads (rows), in percent, mean over people; "
+        "the last row adds up the leads. First the truth, then chance, which is the share of samples. Red boxes are "
+        "the cells where the truth has more than chance; a method that sees what the truth says has its mass in them: "
+        "above each table the share that falls there, with its 95 % bootstrap interval over people.",
+    ),
+    "perturbation": Entry(
+        "Perturbation of the most relevant points",
+        "A row per network. Left: how far the answer moves while points are perturbed, the most relevant first; mean "
+        "over people, shaded the 95 % bootstrap interval of the highest curves. Right: mean areas under such curves, "
+        "read as in the figure on faithfulness: the tick is the mean of a method's own nulls, the dotted line a random "
+        "map, the star the truth used as a map. As published, noise is drawn anew for every method and moves a few "
+        "points only; a method above the truth finds points that the network is sensitive to, not where the number "
+        "stands.",
     ),
     "nulls": Entry(
         "Observed overlap against surrogate maps",

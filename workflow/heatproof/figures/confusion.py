@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from heatproof.figures.estimates import classes_only
 from heatproof.figures.style import INK, absent, drawing, escape, grid_of, hide_unused, label, note, shorten
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ def draw_confusion(predictions: pd.DataFrame, classes: Sequence[str], models: Se
     models : sequence of str
         In order.
     """
-    test = predictions[predictions["part"] == "test"] if len(predictions) else predictions
+    judged = classes_only(predictions)
+    if len(predictions) and judged.empty:
+        return absent("The networks of this study predict numbers, so no class can be taken for another.")
+    test = judged[judged["part"] == "test"] if len(judged) else judged
     present = [name for name in models if len(test) and (test["model"] == name).any()]
     if not present:
         return absent("No prediction on test scans was written, so there is nothing to confuse.")

@@ -58,16 +58,16 @@ def draw_faithfulness(faithfulness: pd.DataFrame, *, models: Sequence[str] = ())
     if not wanted:
         return absent("No metric of faithfulness was computed: the study asks for none.")
     parts = [of_condition(rows, *condition).drop_duplicates("method").set_index("method") for condition in wanted]
-    order = _order(parts)
+    order = by_mean_rank(parts)
     down, across = grid_of(len(wanted), 3)
     with drawing() as make:
         figure = make(figsize=(2.2 + 2.8 * across, 1.2 + (0.75 + 0.2 * len(order)) * down), layout="constrained")
         panels = figure.subplots(down, across, squeeze=False)
         for position, (axes, part, condition) in enumerate(zip(panels.ravel(), parts, wanted, strict=False)):
-            _forest(axes, part.reindex(order))
+            draw_against_nulls(axes, part.reindex(order))
             name_rows(axes, order if position % across == 0 else [])
             axes.set_title(escape(label(condition[0])))
-            axes.set_xlabel(f"{escape(condition[1].replace('_', '-'))}\n({_better(part)})".lstrip())
+            axes.set_xlabel(f"{escape(condition[1].replace('_', '-'))}\n({better_words(part)})".lstrip())
         hide_unused(panels, len(wanted))
         names = [*NULL_VERDICTS.values(), "control", label(EXACT_TRUTH)]
         figure.legend(*legend_entries(panels.ravel(), names), loc="outside upper center", ncols=3)
@@ -85,7 +85,7 @@ def counts_with_exclusions(faithfulness: pd.DataFrame) -> str:
     return counts(faithfulness) + (f" ({int(most)} more left out)" if most > 0 else "")
 
 
-def _order(parts: Sequence[pd.DataFrame]) -> list[str]:
+def by_mean_rank(parts: Sequence[pd.DataFrame]) -> list[str]:
     """Return the methods, the worst mean rank first: the first row lies at the bottom."""
     ranks = pd.concat([part["rank"] for part in parts], axis=1).mean(axis=1)
     order = ranks.sort_values(ascending=False, kind="stable", na_position="first").index.tolist()
@@ -93,7 +93,7 @@ def _order(parts: Sequence[pd.DataFrame]) -> list[str]:
     return sorted(order, key=lambda name: name == EXACT_TRUTH)
 
 
-def _better(part: pd.DataFrame) -> str:
+def better_words(part: pd.DataFrame) -> str:
     """Return which way is better, as the ranks of the table have it."""
     known = part[["mean", "rank"]].dropna()
     if known["mean"].nunique() < 2:
@@ -110,7 +110,16 @@ def _verdict(line: pd.Series) -> str:
     return "no" if clear and line["difference_high"] < 0 else "undecided"
 
 
-def _forest(axes: Axes, rows: pd.DataFrame) -> None:
+def draw_against_nulls(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw one metric: a row per method with its interval, its own nulls, and the line of a random map.
+
+    Parameters
+    ----------
+    axes : Axes
+        Panel.
+    rows : DataFrame
+        Of ``faithfulness.tsv``, by method; the first row lies at the bottom.
+    """
     control = rows["is_control"].astype(str).str.lower().eq("true")
     for position, (method, line) in enumerate(rows.iterrows()):
         verdict = _verdict(line)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heatproof.figures.maps import Slice, cut_slice, top_of, world_box
+from heatproof.figures.maps import Slice, cut_slice, world_box
 from heatproof.figures.style import (
     BLUE,
     CONTROL,
@@ -22,6 +22,7 @@ from heatproof.figures.style import (
     label,
     note,
     shorten,
+    top_of,
 )
 from heatproof.geometry import Grid
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from heatproof.figures.lead_maps import draw_signal_maps
 from heatproof.figures.style import (
     INK,
     OUTLINE,
@@ -19,6 +20,7 @@ from heatproof.figures.style import (
     label,
     note,
     shorten,
+    top_of,
 )
 from heatproof.geometry import Grid
 
@@ -89,7 +91,7 @@ def draw_mean_maps(
         return absent("No group map was written.")
     background = mask.astype(np.float32) if template is None else template.astype(np.float32)
     if len(grid.shape) == 1:
-        return _signals(maps, background, truth, grid, controls)
+        return draw_signal_maps(maps, background, truth, grid, controls)
     cuts, box = _cuts(grid, truth if truth is not None and truth.any() else mask), world_box(grid, mask)
     behind = _mosaic(background, grid, cuts, box)
     outline = None if truth is None else _mosaic(truth.astype(np.float32), grid, cuts, box)
@@ -131,15 +133,6 @@ class _Mosaic:
     starts: list[int]
     widths: list[int]
     sides: list[tuple[str, str]]
-
-
-def top_of(values: np.ndarray, percentile: float) -> float:
-    """Return the percentile of the finite |values|, 0 where there are none.
-
-    The percentile instead of the maximum: one bright voxel must not darken a whole map.
-    """
-    magnitude = np.abs(values[np.isfinite(values)])
-    return float(np.percentile(magnitude, percentile)) if magnitude.size else 0.0
 
 
 def _normalised(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -231,29 +224,3 @@ def _sign(figure: Figure, truth_name: str, population: str, outlined: bool, n_ax
     if n_axes == 3:
         parts.append("left of the brain is on the left (L), mm in template space")
     note(figure, "; ".join(parts) + ".")
-
-
-def _signals(
-    maps: Mapping[str, np.ndarray],
-    background: np.ndarray,
-    truth: np.ndarray | None,
-    grid: Grid,
-    controls: Sequence[str],
-) -> Figure:
-    """Draw one line per method over time, the truth as a shaded span."""
-    time = np.arange(grid.shape[0]) * grid.spacing[0]
-    with drawing() as make:
-        figure = make(figsize=(8.4, 0.75 * len(maps) + 1.2), layout="constrained")
-        panels = figure.subplots(len(maps), 1, squeeze=False, sharex=True).ravel()
-        span = float(np.ptp(background)) or 1.0
-        for axes, (name, values) in zip(panels, maps.items(), strict=True):
-            axes.plot(time, (background - background.min()) / span, color="#c3c9d0", linewidth=0.9)
-            top = float(np.nanmax(np.abs(values))) or 1.0
-            axes.plot(time, np.abs(values) / top, color="#6b747e" if name in controls else "#D55E00")
-            if truth is not None:
-                axes.fill_between(time, 0, 1, where=truth, color="#56B4E9", alpha=0.3, linewidth=0)
-            axes.set_yticks([])
-            axes.set_ylabel(escape(shorten(label(name), 20)), rotation=0, ha="right", va="center")
-        panels[-1].set_xlabel(f"time ({grid.units})")
-        note(figure, "Orange: |relevance|; grey: mean signal; blue: truth.")
-    return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from heatproof.figures.faithfulness import counts_with_exclusions
 from heatproof.figures.selection import (
     View,
     headline_view,
+    models_of,
     of_condition,
     one_model,
     same_model,
@@ -34,9 +35,10 @@ from heatproof.figures.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 TRUTH_COLUMNS = ("dice_at_size", "auroc", "average_precision", "mass_accuracy", "pointing_game", "iou_at_size")
-MOST_SETTINGS = 9
+MOST_SETTINGS, MOST_MODELS = 9, 6
 Condition = tuple[str, str]
 
 
@@ -64,7 +66,7 @@ def draw_metric_ranks(
     ranking: pd.DataFrame,
     controls: Iterable[str],
     *,
-    failed: Collection[Condition] = (),
+    failed: Mapping[str, Collection[Condition]] | None = None,
     models: Sequence[str] = (),
 ) -> Figure:
     """Draw the rank of every method by every metric, methods sorted by their mean rank against the truth.
@@ -77,34 +79,50 @@ def draw_metric_ranks(
         ``ranking.tsv``; without a truth only the metrics that need none are drawn.
     controls : iterable of str
         Written in grey.
-    failed : collection of (metric, setting)
-        Hatched: metrics that failed a test of their own, so that their order means nothing.
+    failed : mapping of str to collection of (metric, setting), optional
+        By model, hatched: metrics that failed a test of their own, so that their order means nothing.
     models : sequence of str
-        Order of the models; the first corrected one is drawn.
+        Order of the models; the first `MOST_MODELS` corrected ones are drawn, under each other.
     """
-    rows = one_model(faithfulness, models)
-    if rows.empty:
+    shown = models_of(faithfulness, models)[:MOST_MODELS] if len(faithfulness) else []
+    if not shown:
         return absent("No metric of faithfulness was computed, so there are no ranks to compare.")
-    ranks = _ranks(rows, ranking)
+    parts = [one_model(faithfulness[faithfulness["model"] == name]) for name in shown]
+    ranks = [_ranks(rows, ranking) for rows in parts]
+    width = max(one.table.shape[1] for one in ranks)
+    heights = [2.0 + 0.24 * len(one.table) for one in ranks]
+    with drawing() as make:
+        figure = make(figsize=(2.9 + 0.4 * width, 0.6 + sum(heights)), layout="constrained")
+        panels = figure.subplots(len(ranks), 1, squeeze=False, height_ratios=heights).ravel()
+        for axes, one, rows in zip(panels, ranks, parts, strict=True):
+            model = str(rows["model"].iloc[0])
+            image = _draw_table(axes, one, set((failed or {}).get(model, ())), controls)
+            if len(ranks) > 1:
+                axes.set_title(escape(shorten(label(model), 30)), pad=26)
+            figure.colorbar(image, ax=axes, shrink=0.6, aspect=22, pad=0.015, label="rank (1 = best)").ax.invert_yaxis()
+        any_failed = any(
+            set(one.table.columns) & set((failed or {}).get(m, ())) for one, m in zip(ranks, shown, strict=True)
+        )
+        note(figure, _sign(ranks[0], pd.concat(parts), any_failed))
+    return figure
+
+
+def _draw_table(axes: Axes, ranks: _Ranks, failed: Collection[Condition], controls: Iterable[str]) -> AxesImage:
+    """Draw the ranks of one model, name rows and columns, and return the image for its bar of colours."""
     table = ranks.table
     n_rows, n_columns = table.shape
-    with drawing() as make:
-        figure = make(figsize=(2.9 + 0.4 * n_columns, 2.6 + 0.24 * n_rows), layout="constrained")
-        axes = figure.add_subplot()
-        image = axes.imshow(table, aspect="auto", cmap="cividis_r", vmin=1, vmax=max(2, n_rows))
-        starred = {position for position, key in enumerate(table.columns) if key in set(failed)}
-        _numbers(axes, table, starred)
-        axes.set_yticks(range(n_rows), [escape(shorten(label(name), 26)) for name in table.index])
-        grey_controls(axes, table.index.tolist(), controls)
-        names = [escape(_name(key, position in starred)) for position, key in enumerate(table.columns)]
-        axes.set_xticks(range(n_columns), names, rotation=42, ha="right", rotation_mode="anchor", fontsize=7.4)
-        axes.tick_params(length=0)
-        for side in axes.spines.values():
-            side.set_visible(False)
-        _groups(axes, ranks.n_truth, n_columns)
-        figure.colorbar(image, ax=axes, shrink=0.6, aspect=22, pad=0.015, label="rank (1 = best)").ax.invert_yaxis()
-        note(figure, _sign(ranks, rows, bool(starred)))
-    return figure
+    image = axes.imshow(table, aspect="auto", cmap="cividis_r", vmin=1, vmax=max(2, n_rows))
+    starred = {position for position, key in enumerate(table.columns) if key in failed}
+    _numbers(axes, table, starred)
+    axes.set_yticks(range(n_rows), [escape(shorten(label(name), 26)) for name in table.index])
+    grey_controls(axes, table.index.tolist(), controls)
+    names = [escape(_name(key, position in starred)) for position, key in enumerate(table.columns)]
+    axes.set_xticks(range(n_columns), names, rotation=42, ha="right", rotation_mode="anchor", fontsize=7.4)
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    _groups(axes, ranks.n_truth, n_columns)
+    return image
 
 
 def _ranks(rows: pd.DataFrame, ranking: pd.DataFrame) -> _Ranks:
@@ -167,7 +185,10 @@ def _groups(axes: Axes, n_truth: int, n_columns: int) -> None:
 
 
 def _sign(ranks: _Ranks, rows: pd.DataFrame, any_failed: bool) -> str:
-    parts = [counts_with_exclusions(rows), f"network: {label(rows['model'].iloc[0])}"]
+    models = rows["model"].drop_duplicates().tolist()
+    parts = [counts_with_exclusions(rows)]
+    if len(models) == 1:
+        parts.append(f"network: {label(models[0])}")
     if ranks.n_truth and ranks.view:
         truth = "each scan's own truth" if ranks.view.individual else f"the {label(ranks.view.truth).lower()} truth"
         parts.append(f"{ranks.view.level} level, against {truth}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from heatproof.figures.estimates import classes_only
 from heatproof.figures.style import (
     BLUE,
     CONTROL,
@@ -31,7 +32,7 @@ N_BINS = 5
 
 
 def draw_training(history: pd.DataFrame, models: Sequence[str], n_classes: int = 2) -> Figure:
-    """Draw loss and validation balanced accuracy by epoch, one row per model, one line per fold and seed.
+    """Draw loss and validation balanced accuracy (of numbers, R²) by epoch, a row per model, a line per fold and seed.
 
     Parameters
     ----------
@@ -45,26 +46,33 @@ def draw_training(history: pd.DataFrame, models: Sequence[str], n_classes: int =
     present = [name for name in models if len(history) and (history["model"] == name).any()]
     if not present:
         return absent("No network was trained by epochs.")
+    mixed = "validation_r2" in history and history["validation_r2"].notna().any()
     with drawing() as make:
         figure = make(figsize=(7.6, 0.7 + 2.1 * len(present)), layout="constrained")
         panels = figure.subplots(len(present), 2, squeeze=False)
         for (loss, accuracy), model in zip(panels, present, strict=True):
-            runs = history[history["model"] == model].groupby(["fold", "seed"], sort=True)
+            own = history[history["model"] == model]
+            number = "validation_r2" in own and own["validation_r2"].notna().any()
+            column = "validation_r2" if number else "validation_balanced_accuracy"
+            runs = own.groupby(["fold", "seed"], sort=True)
             for position, (_, run) in enumerate(runs):
                 quiet = {"linewidth": 1.0, "alpha": 0.75}
                 names = ("training", "validation") if position == 0 else (None, None)
                 loss.plot(run["epoch"], run["train_loss"], color=CONTROL, linestyle="--", label=names[0], **quiet)
                 loss.plot(run["epoch"], run["validation_loss"], color=BLUE, label=names[1], **quiet)
-                accuracy.plot(run["epoch"], run["validation_balanced_accuracy"], color=BLUE, **quiet)
+                accuracy.plot(run["epoch"], run[column], color=BLUE, **quiet)
             loss.set_title(escape(f"{shorten(label(model))} ({runs.ngroups} runs)"))
-            loss.set_ylabel("cross-entropy (nats)")
-            accuracy.set_ylabel("balanced accuracy")
-            accuracy.set_ylim(0, 1.03)
-            reference_line(accuracy, 1 / n_classes, "chance", vertical=False)
+            loss.set_ylabel("squared error (SD² of the target)" if number else "cross-entropy (nats)")
+            accuracy.set_ylabel("R² (share of variance)" if number else "balanced accuracy")
+            # An early epoch may be far worse than the mean of the target; the axis keeps to what is worth reading.
+            accuracy.set_ylim(max(-1.03, min(0.0, accuracy.get_ylim()[0])) if number else 0, 1.03)
+            chance, words = (0.0, "mean of the target") if number else (1 / n_classes, "chance")
+            reference_line(accuracy, chance, words, vertical=False)
         for axes in panels[-1]:
             axes.set_xlabel("epoch")
         panels[0, 0].legend()
-        panels[0, 1].legend(loc="lower right")
+        for axes in panels[:, 1] if mixed else panels[:1, 1]:
+            axes.legend(loc="lower right")
         note(figure, "one line per fold and seed.")
     return figure
 
@@ -86,7 +94,10 @@ def draw_performance(predictions: pd.DataFrame, performance: pd.DataFrame, model
     """
     if predictions.empty:
         return absent("No network has predicted anything.")
-    test = predictions[predictions["part"] == "test"]
+    judged = classes_only(predictions)
+    if judged.empty:
+        return absent("The networks of this study predict numbers, not classes: see what they estimate.")
+    test = judged[judged["part"] == "test"]
     # A validation part of a recipe that leaks is no test; where there is no test, nothing is drawn.
     present = [name for name in models if (test["model"] == name).any()]
     if not present:

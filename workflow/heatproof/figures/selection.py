@@ -13,12 +13,13 @@ from heatproof.studies import INDIVIDUAL_TRUTHS
 # Size-matched Dice comes first because it has no threshold to choose on the map that is judged.
 METRIC_ORDER = (
     "dice_at_size", "average_precision", "auroc", "mass_accuracy", "rank_accuracy", "spearman", "max_dice",
-    "pointing_game", "earth_movers_distance", "iou_at_size", "max_iou",
+    "pointing_game", "earth_movers_distance", "weighted_precision", "weighted_recall", "time_distance", "lead_accuracy",
+    "lead_overlap", "signed_cosine", "iou_at_size", "max_iou",
 )  # fmt: skip
 SMALLER_IS_BETTER = frozenset(
     {
-        "earth_movers_distance", "outside_brain", "edge_share", "brier", "calibration_error",
-        "deletion", "road_morf", "infidelity", "max_sensitivity", "f_fidelity_minus",
+        "earth_movers_distance", "time_distance", "outside_brain", "edge_share", "brier", "calibration_error",
+        "deletion", "road_morf", "infidelity", "max_sensitivity", "f_fidelity_minus", "turbe_bottom",
         "cascading_mprt", "smooth_mprt", "data_randomisation",
     }
 )  # fmt: skip

@@ -69,6 +69,8 @@ ACRONYMS = {
     "rise": "RISE", "scorecam": "ScoreCAM", "smoothgrad": "SmoothGrad", "svm": "SVM", "vargrad": "VarGrad",
     "xgradcam": "XGradCAM", "xrai": "XRAI", "zplus": "z⁺", "ale": "ALE", "mri": "MRI", "emd": "EMD",
     "resnet": "ResNet", "ecg": "ECG", "aic": "AIC", "sic": "SIC", "road": "ROAD", "mprt": "MPRT", "iou": "IoU",
+    "pr": "PR", "qrs": "QRS", "qt": "QT", "avr": "aVR", "avl": "aVL", "avf": "aVF", "ii": "II", "iii": "III",
+    **{f"v{number}": f"V{number}" for number in range(1, 7)}, "morf": "MoRF", "lerf": "LeRF",
     "densenet": "DenseNet", "boehle": "Böhle", "wang": "Wang", "auc": "AUC", "ad": "AD", "hc": "HC", "vbm": "VBM",
 }  # fmt: skip
 WHOLE = {
@@ -94,6 +96,12 @@ WHOLE = {
     "f_fidelity_minus": "F-Fidelity⁻",
     "f_fidelity": "F-Fidelity",
     "max_sensitivity": "Max-sensitivity",
+    "time_distance": "Earth mover's distance (ms)",
+    "turbe_f": "Turbé's F",
+    "turbe_top": "Turbé's A, most relevant",
+    "turbe_bottom": "Turbé's A, least relevant",
+    "weighted_precision": "Precision, by relevance",
+    "weighted_recall": "Recall, by relevance",
 }
 
 
@@ -252,6 +260,15 @@ def spread(values: Sequence[float], step: float) -> list[float]:
         pools.append((total, size))
     level = [total / size for total, size in pools for _ in range(size)]
     return [height + position * step for position, height in enumerate(level)]
+
+
+def top_of(values: np.ndarray, percentile: float) -> float:
+    """Return the percentile of the finite |values|, 0 where there are none.
+
+    The percentile instead of the maximum: one bright voxel must not darken a whole map.
+    """
+    magnitude = np.abs(values[np.isfinite(values)])
+    return float(np.percentile(magnitude, percentile)) if magnitude.size else 0.0
 
 
 def reference_line(axes: Axes, value: float, text: str, *, vertical: bool = True) -> None:

@@ -80,7 +80,9 @@ def draw_volume_relevance(
                       bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5})  # fmt: skip
         hide_unused(panels, len(pairs))
         for axes in panels[-1]:
-            axes.set_xlabel(escape(f"{size} of {shorten(area.lower())} ({unit})"))
+            # Waves are named after leads, whose names are what they are.
+            name = area if size == "duration" else area.lower()
+            axes.set_xlabel(escape(f"{size} of {shorten(name)} ({unit})"))
         for axes in panels[:, 0]:
             axes.set_ylabel("sum of relevance (SD over people)")
         handles, names = panels.ravel()[0].get_legend_handles_labels()
@@ -97,7 +99,8 @@ def _size_axis(grid: Grid | None) -> tuple[str, str, float]:
     """Return what the size of an area is called, its unit, and how many of the table's units make one."""
     n_axes = 3 if grid is None else len(grid.shape)
     if grid is not None and grid.units != "mm":
-        return "size", f"{grid.units}s" if grid.units == "pixel" else grid.units, 1.0
+        names = {"ms": ("duration", "ms"), "pixel": ("size", "pixels")}
+        return *names.get(grid.units, ("size", grid.units)), 1.0
     return *SIZES[n_axes], 10.0**n_axes
 
 

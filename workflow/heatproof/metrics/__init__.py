@@ -3,7 +3,7 @@
 `METRICS` lists them by name. A new one is a function with `register` around it, imported below.
 """
 
-from heatproof.metrics import location, overlap, transport
+from heatproof.metrics import location, overlap, signals, transport
 from heatproof.metrics.registry import METRICS, Metric, register
 
-__all__ = ["METRICS", "Metric", "location", "overlap", "register", "transport"]
+__all__ = ["METRICS", "Metric", "location", "overlap", "register", "signals", "transport"]

@@ -6,6 +6,10 @@ random maps that are as smooth (Alexander-Bloch et al., NeuroImage 2018;178:540;
 a voxel outside do not count). Gaussian fields are drawn, and the map's own values are laid out in the order of
 each field; the fields are as smooth as it takes for those values to have the map's autocorrelation. The
 autocorrelation is taken to be the same everywhere in the mask.
+
+Where places along an axis are no neighbours (leads; an infinite step of the space) there is no lag along it: the
+autocorrelation is that within one lead, over all of them, and every two leads keep their own correlation, so that a map
+that says the same in all leads has surrogates that do so too.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ HERMITE_TERMS = 30
 PROJECTIONS = 15
 
 
-def autocorrelation(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def autocorrelation(values: np.ndarray, mask: np.ndarray, apart: tuple[int, ...] = ()) -> np.ndarray:
     """Return the autocorrelation of a field inside a mask for every lag on a grid of twice the length.
 
     Parameters
@@ -35,23 +39,30 @@ def autocorrelation(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
         The field inside the mask.
     mask : ndarray of bool, shape (*space,)
         Where it is known.
+    apart : tuple of int
+        Axes without lags, see `heatproof.metrics.space.Space.apart`.
 
     Returns
     -------
-    ndarray, shape (2 L_1, 2 L_2, ...)
+    ndarray, shape (2 L_1, 2 L_2, ...) over the other axes
         Correlation at each lag in voxels, lag zero first, negative lags at the end as for an FFT; 0 where
         fewer than a hundredth of the voxels have a partner.
     """
     from scipy.fft import irfftn, rfftn
 
-    shape = tuple(2 * length for length in mask.shape)
+    axes = tuple(axis for axis in range(mask.ndim) if axis not in apart)
+    shape = tuple(2 * mask.shape[axis] for axis in axes)
     field = np.zeros(mask.shape)
     field[mask] = values - values.mean()
-    products = irfftn(np.abs(rfftn(field, shape)) ** 2, shape)
-    pairs = np.rint(irfftn(np.abs(rfftn(mask.astype(np.float64), shape)) ** 2, shape))
+
+    def power(array: np.ndarray) -> np.ndarray:
+        return (np.abs(rfftn(array, shape, axes)) ** 2).sum(axis=apart)
+
+    products = irfftn(power(field), shape)
+    pairs = np.rint(irfftn(power(mask.astype(np.float64)), shape))
     enough = pairs >= max(1.0, 0.01 * mask.sum())
     covariance = np.divide(products, pairs, out=np.zeros(shape), where=enough)
-    variance = covariance[(0,) * mask.ndim]
+    variance = covariance[(0,) * len(axes)]
     return covariance / variance if variance > 0 else covariance
 
 
@@ -64,41 +75,80 @@ class Surrogates:
     ascending : ndarray, shape (n,)
         The map's values, sorted.
     amplitude : ndarray, shape (*padded,)
-        Square root of the power spectrum of the fields.
+        Square root of the power spectrum of the fields; of length one along axes whose places are no neighbours.
     mask : ndarray of bool, shape (*space,)
         Where surrogates are laid out.
+    apart : tuple of int
+        Axes whose places are no neighbours.
+    mixing : ndarray, shape (k, k), optional
+        What makes of k independent fields the k fields of such places, correlated as those of the map are.
     """
 
     ascending: np.ndarray
     amplitude: np.ndarray
     mask: np.ndarray
+    apart: tuple[int, ...] = ()
+    mixing: np.ndarray | None = None
 
     def draw(self, n: int, generator: np.random.Generator) -> Iterator[RankedMap]:
         """Yield n surrogates."""
         from scipy.fft import ifftn
 
         crop = tuple(slice(0, length) for length in self.mask.shape)
-        shape = self.amplitude.shape
+        axes = tuple(axis for axis in range(self.mask.ndim) if axis not in self.apart)
+        shape = tuple(self.mask.shape[axis] if axis in self.apart else length
+                      for axis, length in enumerate(self.amplitude.shape))  # fmt: skip
         for start in range(0, n, 2):
             noise = np.empty(shape, np.complex64)
             noise.real = generator.standard_normal(shape, np.float32)
             noise.imag = generator.standard_normal(shape, np.float32)
             # The real and the imaginary part of one transform are two independent fields.
-            field = ifftn(noise * self.amplitude, overwrite_x=True)[crop][self.mask]
+            field = self._mixed(ifftn(noise * self.amplitude, axes=axes, overwrite_x=True)[crop])[self.mask]
             yield RankedMap.permuted(self.ascending, field.real)
             if start + 1 < n:
                 yield RankedMap.permuted(self.ascending, field.imag)
+
+    def _mixed(self, field: np.ndarray) -> np.ndarray:
+        if self.mixing is None:
+            return field
+        first = range(len(self.apart))
+        moved = np.moveaxis(field, self.apart, first)
+        # Summed without BLAS, whose order of adding depends on the number of threads.
+        mixed = np.einsum("ij,jt->it", self.mixing, moved.reshape(len(self.mixing), -1))
+        return np.moveaxis(mixed.reshape(moved.shape), first, self.apart)
 
 
 def surrogates_of(heatmap: RankedMap, space: Space) -> Surrogates:
     """Return a source of surrogates of a map (see the module's docstring)."""
     ascending = heatmap.descending[::-1]
-    correlation = _of_scores(autocorrelation(heatmap.values, space.mask), ascending)
-    reach = _reach(correlation, space.mask.shape)
+    lengths = tuple(space.mask.shape[axis] for axis in space.near)
+    correlation = _of_scores(autocorrelation(heatmap.values, space.mask, space.apart), ascending)
+    reach = _reach(correlation, lengths)
     kernel = correlation
-    for axis, (length, lag) in enumerate(zip(space.mask.shape, reach, strict=True)):
+    for axis, (length, lag) in enumerate(zip(lengths, reach, strict=True)):
         kernel = _within(kernel, axis, length, lag)
-    return Surrogates(ascending, _amplitude(kernel, reach), space.mask)
+    amplitude = np.expand_dims(_amplitude(kernel, reach), space.apart)
+    mixing = _mixing(heatmap.values, space, ascending) if space.apart else None
+    return Surrogates(ascending, amplitude, space.mask, space.apart, mixing)
+
+
+def _mixing(values: np.ndarray, space: Space, ascending: np.ndarray) -> np.ndarray:
+    """Return a square root of the correlations that the fields of places without neighbours must have, shape (k, k)."""
+    first = range(len(space.apart))
+    n_apart = int(np.prod([space.mask.shape[axis] for axis in space.apart]))
+    centred = np.zeros(space.mask.shape)
+    centred[space.mask] = values - values.mean()
+    by_place = [np.moveaxis(array, space.apart, first).reshape(n_apart, -1) for array in (centred, 1.0 * space.mask)]
+    products, pairs = (np.einsum("it,jt->ij", array, array) for array in by_place)
+    covariance = np.divide(products, pairs, out=np.zeros_like(products), where=pairs > 0)
+    lengths = np.sqrt(np.diag(covariance))
+    scale = lengths[:, None] * lengths
+    correlation = np.divide(covariance, scale, out=np.eye(n_apart), where=scale > 0)
+    correlation = _of_scores(np.clip(correlation, -1, 1), ascending)
+    power, directions = np.linalg.eigh(correlation)
+    root = directions * np.sqrt(np.maximum(power, 0))
+    # What the negative power took away is given back, so that every field has the same spread.
+    return root / np.sqrt((root**2).sum(axis=1, keepdims=True))
 
 
 def _of_scores(correlation: np.ndarray, ascending: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ YEH = "Yeh, Hsieh, Suggala, Inouye and Ravikumar, NeurIPS 2019, arXiv 1901.09392
 ZHENG = "Zheng et al., ICLR 2025, arXiv 2410.02970"
 ADEBAYO = "Adebayo et al., NeurIPS 2018, arXiv 1810.03292"
 HEDSTROEM = "Hedstroem, Weber, Lapuschkin and Hoehne 2024, arXiv 2401.06465"
+STORAS = "Storås et al., JAMIA 2025;32:79"
+TURBE = "Turbé, Bjelogrlic, Lovis and Mengaldo, Nature Machine Intelligence 2023;5:250"
 ARUN = "Arun et al., Radiology: Artificial Intelligence 2021;3:e200267 (reproducibility)"
 RANDOM_MAPS = "no number; see the random maps of the same scan"
 
@@ -64,6 +66,11 @@ PROBES: dict[str, Probe] = {
         Probe("f_fidelity_plus", True, ("tuned network",), "none", ZHENG, RANDOM_MAPS),
         Probe("f_fidelity_minus", False, ("tuned network",), "none", ZHENG, RANDOM_MAPS),
         Probe("f_fidelity", True, ("tuned network",), "none", ZHENG, "0 in the mean over symmetric shares"),
+        Probe("perturbation", True, ("network",), "published: none; else standard deviations of the target", STORAS,
+              RANDOM_MAPS),
+        Probe("turbe_top", True, ("network",), "none", TURBE, RANDOM_MAPS),
+        Probe("turbe_bottom", False, ("network",), "none", TURBE, RANDOM_MAPS),
+        Probe("turbe_f", True, ("network",), "none", TURBE, RANDOM_MAPS),
         Probe("cascading_mprt", False, ("method", "other weights"), "none", ADEBAYO,
               "1 for a map that ignores the weights, 0 for one that keeps nothing"),
         Probe("smooth_mprt", False, ("method", "other weights"), "none", HEDSTROEM,

@@ -9,7 +9,7 @@ from typing import TypeVar
 from heatproof.metrics.space import Space, Truth
 
 # What a metric can ask for beside the map.
-NEEDS = ("truth", "model", "atlas", "mask")
+NEEDS = ("truth", "model", "atlas", "mask", "signs", "leads")
 Function = TypeVar("Function", bound=Callable[..., float])
 
 
@@ -23,7 +23,8 @@ class Metric:
         ``(heatmap: RankedMap, truth: Truth, space: Space) -> float`` for metrics that need a truth,
         ``(heatmap: RankedMap, space: Space) -> float`` for those that need the mask only.
     needs : tuple of str
-        Any of `NEEDS`.
+        Any of `NEEDS`. ``signs`` stands for the signed values of map and truth, ``leads`` for a first axis of leads
+        (`Space.leads`); a metric gives NaN where these are absent.
     larger_is_better : bool
         Direction.
     chance : callable or str

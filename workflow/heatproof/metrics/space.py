@@ -22,7 +22,8 @@ class Space:
     mask : ndarray of bool, shape (*space,)
         The brain, or the whole image.
     spacing : tuple of float
-        Step along each axis (mm, or the unit of the grid).
+        Step along each axis (mm, or the unit of the grid). An infinite step stands along an axis whose places are no
+        neighbours, such as the leads of a signal: edges are sought and mass is moved within each of them alone.
     edge : float
         Thickness of the shell at the mask's edge, in the unit of `spacing`.
     cell : float
@@ -41,6 +42,8 @@ class Space:
                 field="spacing",
                 remedy="give one step per axis of the mask.",
             )
+        if not np.isfinite(self.spacing).any():
+            raise GeometryError("no axis has neighbours.", field="spacing", remedy="give a finite step along one axis.")
         if not self.mask.any():
             raise GeometryError("the mask holds no voxel.", field="mask", remedy="give a mask that covers the brain.")
 
@@ -54,6 +57,21 @@ class Space:
     def n(self) -> int:
         """Number of voxels inside."""
         return int(self.mask.sum())
+
+    @property
+    def apart(self) -> tuple[int, ...]:
+        """Axes along which places are no neighbours: those with an infinite step."""
+        return tuple(axis for axis, step in enumerate(self.spacing) if not np.isfinite(step))
+
+    @property
+    def near(self) -> tuple[int, ...]:
+        """Axes along which places are neighbours."""
+        return tuple(axis for axis, step in enumerate(self.spacing) if np.isfinite(step))
+
+    @cached_property
+    def leads(self) -> np.ndarray | None:
+        """Lead of each voxel inside, shape (n,), where the first axis holds leads; None where it does not."""
+        return np.nonzero(self.mask)[0] if self.apart == (0,) else None
 
     @property
     def outside_share(self) -> float:
@@ -79,24 +97,23 @@ class Space:
     @cached_property
     def shell(self) -> np.ndarray:
         """Voxels inside that lie within `edge` of the outside, shape (n,), never less than one layer."""
-        from scipy.ndimage import distance_transform_edt
-
-        # One layer of padding makes the border of the grid an edge too, as for an image without a mask.
-        padded = np.pad(self.mask, 1)
-        distance = distance_transform_edt(padded, sampling=self.spacing)
-        # The transform measures to the centre of the next voxel outside; the edge lies half a step nearer.
-        half = min(self.spacing) / 2
-        inner = tuple(slice(1, -1) for _ in self.spacing)
-        return (distance[inner] - half <= max(self.edge, half) + 1e-9)[self.mask]
+        steps = [self.spacing[axis] for axis in self.near]
+        inside = np.moveaxis(self.mask, self.apart, range(len(self.apart)))
+        shell = np.empty(inside.shape, bool)
+        for index in np.ndindex(inside.shape[: len(self.apart)]):
+            shell[index] = _near_edge(inside[index], steps, self.edge)
+        return np.moveaxis(shell, range(len(self.apart)), self.apart)[self.mask]
 
     @cached_property
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
-        """Cell of each voxel inside, shape (n,), and the centres of the cells, shape (n_cells, n_axes).
+        """Cell of each voxel inside, shape (n,), and the centres of the cells, shape (n_cells, n_near_axes).
 
         A centre is the mean position of the voxels in the cell that lie inside, so that a cell cut by the
-        mask's edge does not pull mass outside.
+        mask's edge does not pull mass outside. Places that are no neighbours share a cell where they agree along the
+        other axes: how mass is spread over leads is no distance.
         """
-        positions = np.argwhere(self.mask) * np.asarray(self.spacing)
+        near = list(self.near)
+        positions = np.argwhere(self.mask)[:, near] * np.asarray(self.spacing)[near]
         corner = np.floor(positions / self.cell).astype(np.int64)
         _, index = np.unique(corner, axis=0, return_inverse=True)
         index = index.reshape(-1)
@@ -121,10 +138,13 @@ class Truth:
         Voxels of the truth.
     strength : ndarray, shape (n,)
         How strong it is at each voxel.
+    signed : ndarray, shape (n,), optional
+        The effect with its sign, where that is known.
     """
 
     inside: np.ndarray
     strength: np.ndarray
+    signed: np.ndarray | None = None
 
     @classmethod
     def of(cls, truth: np.ndarray, space: Space, strength: np.ndarray | None = None) -> Truth:
@@ -134,10 +154,13 @@ class Truth:
         return cls(values != 0, np.abs(graded.astype(np.float64)))
 
     @classmethod
-    def of_effect(cls, effect: np.ndarray, space: Space, threshold: float) -> Truth:
-        """Return the truth of an effect: voxels above a share of the effect's own maximum."""
+    def of_effect(cls, effect: np.ndarray, space: Space, threshold: float, signed: np.ndarray | None = None) -> Truth:
+        """Return the truth of an effect: voxels above a share of the effect's own maximum.
+
+        `signed` is the effect with its sign; a mark of where it lies has none.
+        """
         strength = np.abs(space.take(effect).astype(np.float64))
-        return cls(strength > threshold * strength.max(), strength)
+        return cls(strength > threshold * strength.max(), strength, _taken(signed, space))
 
     @cached_property
     def n(self) -> int:
@@ -167,19 +190,23 @@ class RankedMap:
         Voxels from the largest value to the smallest.
     outside_mass : float
         Sum of absolute values outside the mask.
+    signed : ndarray, shape (n,), optional
+        The map with its sign, for metrics that read it.
     """
 
     values: np.ndarray
     order: np.ndarray = field(repr=False)
     outside_mass: float = 0.0
+    signed: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, heatmap: np.ndarray, space: Space) -> RankedMap:
-        """Return the ranked map of an array, shape (*space,)."""
+    def of(cls, heatmap: np.ndarray, space: Space, signed: np.ndarray | None = None) -> RankedMap:
+        """Return the ranked map of an array, shape (*space,), and of the same map with its sign where that is given."""
         values = space.take(heatmap).astype(np.float64)
         outside = float(np.abs(heatmap, dtype=np.float64).sum() - np.abs(values).sum()) if space.outside_share else 0.0
         # Rounding may leave a tiny negative remainder.
-        return cls(values, np.argsort(-values), outside if np.isnan(outside) else max(outside, 0.0))
+        outside = outside if np.isnan(outside) else max(outside, 0.0)
+        return cls(values, np.argsort(-values), outside, _taken(signed, space))
 
     @classmethod
     def permuted(cls, ascending: np.ndarray, keys: np.ndarray) -> RankedMap:
@@ -223,6 +250,22 @@ class RankedMap:
         positive = np.maximum(self.values, 0)
         total = positive.sum()
         return positive / total if total > 0 else np.full(positive.size, 1 / positive.size)
+
+
+def _taken(array: np.ndarray | None, space: Space) -> np.ndarray | None:
+    return None if array is None else space.take(np.asarray(array)).astype(np.float64)
+
+
+def _near_edge(mask: np.ndarray, steps: list[float], edge: float) -> np.ndarray:
+    """Return which voxels lie within `edge` of the outside of a mask or of its grid, at least one layer."""
+    from scipy.ndimage import distance_transform_edt
+
+    # One layer of padding makes the border of the grid an edge too, as for an image without a mask.
+    distance = distance_transform_edt(np.pad(mask, 1), sampling=steps)
+    # The transform measures to the centre of the next voxel outside; the edge lies half a step nearer.
+    half = min(steps) / 2
+    inner = (slice(1, -1),) * mask.ndim
+    return np.asarray(distance[inner] - half <= max(edge, half) + 1e-9)
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:

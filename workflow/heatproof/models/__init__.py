@@ -2,6 +2,7 @@
 
 from heatproof.models import (  # noqa: F401  (they enter the registry)
     blocks,
+    ecg_resnet,
     efficientnet,
     inception,
     linear,

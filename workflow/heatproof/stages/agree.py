@@ -15,7 +15,7 @@ from heatproof.cohorts.store import Cohort
 from heatproof.errors import HeatproofError
 from heatproof.files import write_parquet
 from heatproof.metrics.randomisation import retraining_agreement
-from heatproof.stages.probing import ProbeJob, ProbeRows, explained_scans, judged_map
+from heatproof.stages.probing import ProbeJob, ProbeRows, check_similarity, explained_scans, judged_map
 from heatproof.stages.runs import run_of
 
 METRIC = "retraining_agreement"
@@ -50,6 +50,7 @@ def agree(
     kind = job.spec["randomisation"]["similarity"]
     rows = ProbeRows(job)
     with Cohort(cohort) as stored:
+        check_similarity(kind, stored)
         for method, paths in maps.items():
             by_fold: dict[int, list[Path]] = defaultdict(list)
             for path in paths:
@@ -82,8 +83,9 @@ def _between_seeds(
         for position, scan_id in enumerate(scan_ids):
             if not same_class[position]:
                 continue
-            drawn = np.stack([judged_map(file["maps"][position], job.rectify) for file in files])[:, None]
-            value = retraining_agreement(drawn, similarity=kind, mask=cohort.mask)[0]
+            places = [cohort.places(file["maps"][position]) for file in files]
+            drawn = np.stack([judged_map(one, job.rectify) for one in places])[:, None]
+            value = retraining_agreement(drawn, similarity=kind, mask=cohort.places_mask)[0]
             own.add(cohort.participants.loc[scan_id], method, "", METRIC, BETWEEN_SEEDS, value)
 
 
@@ -92,9 +94,9 @@ def _between_folds(rows: ProbeRows, cohort: Cohort, method: str, paths: Sequence
     for path in paths:
         with h5py.File(path, "r") as file:
             if "all" in file and "signed" in file["all"]:
-                by_fold[run_of(path.parent)[1]].append(judged_map(file["all/signed"][:][None], rows.job.rectify))
+                by_fold[run_of(path.parent)[1]].append(judged_map(file["all/signed"][:], rows.job.rectify))
     if len(by_fold) > 1:
         folds = np.stack([np.mean(by_fold[fold], axis=0) for fold in sorted(by_fold)])[:, None]
-        value = retraining_agreement(folds, similarity=kind, mask=cohort.mask)[0]
+        value = retraining_agreement(folds, similarity=kind, mask=cohort.places_mask)[0]
         nobody = {"scan_id": "", "participant_id": "", "diagnosis": ""}
         rows.add(nobody, method, "", METRIC, BETWEEN_FOLDS, value)

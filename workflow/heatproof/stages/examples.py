@@ -11,11 +11,15 @@ import numpy as np
 from heatproof.cohorts.store import Cohort
 from heatproof.files import atomic
 from heatproof.stages.probing import explained_scans
-from heatproof.stages.scoring import summed
 
 
 def write_examples(
-    cohort: Cohort, files: Mapping[str, h5py.File], predicted: Mapping[str, int], n_per_class: int, path: Path
+    cohort: Cohort,
+    files: Mapping[str, h5py.File],
+    predicted: Mapping[str, int],
+    n_per_class: int,
+    path: Path,
+    output: str = "",
 ) -> None:
     """Write the maps of the first scans of every class; right ones first, then wrong ones.
 
@@ -31,7 +35,10 @@ def write_examples(
         Scans of each class; 0 writes an empty file.
     path : Path
         One group per scan: ``image`` (*space,), optionally ``truth``, and ``maps/{method}`` (*space,) in float32;
-        attributes diagnosis and predicted (names of classes).
+        attributes diagnosis and predicted (names of classes). Where channels are places all are (channels, *space), the
+        truth has its sign, and ``labels`` has the areas of the scan, if it has any.
+    output : str
+        The number that the network estimates, whose truth is kept; empty for a classifier.
     """
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         if not n_per_class or not files:
@@ -44,12 +51,17 @@ def write_examples(
                 scan_id = scan_ids[position]
                 entry = file.create_group(scan_id)
                 entry.attrs["diagnosis"], entry.attrs["predicted"] = name, cohort.classes[predicted[scan_id]]
-                _keep(entry, "image", cohort.scan(scan_id).mean(axis=0))
-                truth = cohort.known_truth(scan_id)
+                image = cohort.scan(scan_id)
+                _keep(entry, "image", image if cohort.channel_names else image.mean(axis=0))
+                truth = cohort.known_truth(scan_id, output)
                 if truth is not None:
-                    _keep(entry, "truth", truth)
+                    signed = cohort.truth(scan_id, output) if cohort.channel_names else None
+                    _keep(entry, "truth", truth if signed is None else signed)
+                labels = cohort.labels(scan_id) if cohort.channel_names else None
+                if labels is not None:
+                    _keep(entry, "labels", labels)
                 for method, maps in files.items():
-                    _keep(entry, f"maps/{method}", summed(maps["maps"][position]))
+                    _keep(entry, f"maps/{method}", cohort.places(maps["maps"][position]))
 
 
 def _keep(entry: h5py.Group, name: str, values: np.ndarray) -> None:

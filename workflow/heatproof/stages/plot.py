@@ -16,19 +16,32 @@ from heatproof.figures.areas import draw_areas, draw_fingerprints, draw_gain
 from heatproof.figures.catalogue import FIGURES
 from heatproof.figures.confusion import draw_confusion
 from heatproof.figures.curves import draw_dice_curves, draw_smoothing
+from heatproof.figures.ecg import draw_ecg
+from heatproof.figures.ecg_grid import draw_ecg_grid
+from heatproof.figures.estimates import draw_estimates
 from heatproof.figures.faithfulness import draw_faithfulness
 from heatproof.figures.gallery import Example, draw_gallery
 from heatproof.figures.information import draw_information_curves
+from heatproof.figures.lead_maps import draw_lead_maps
 from heatproof.figures.maps import draw_mean_maps
 from heatproof.figures.metric_ranks import draw_metric_ranks
 from heatproof.figures.networks import draw_performance, draw_training
 from heatproof.figures.nulls import draw_nulls
+from heatproof.figures.perturbation import draw_perturbation
 from heatproof.figures.ranking import draw_ranking
 from heatproof.figures.recipes import draw_recipes
 from heatproof.figures.stability import draw_rank_stability
-from heatproof.figures.style import save
+from heatproof.figures.style import absent, save
 from heatproof.figures.volumes import draw_volume_relevance
-from heatproof.stages.results import PlotInputs, StudyResults
+from heatproof.figures.waves import draw_wave_tables
+from heatproof.stages.recordings import (
+    areas_with_truth,
+    lead_examples,
+    methods_by_model,
+    output_truths,
+    truth_words,
+)
+from heatproof.stages.results import Pairs, PlotInputs, StudyResults
 from heatproof.stages.runs import read_runs
 
 if TYPE_CHECKING:
@@ -56,25 +69,38 @@ def plot(inputs: PlotInputs, figures: Mapping[str, Iterable[Path]]) -> None:
 
 
 def _mean_maps(study: StudyResults) -> Figure:
-    maps: dict[str, np.ndarray] = {}
+    ranking = study.table("ranking")
+    truth_name = selection.headline_view(ranking, study.inputs.metric).truth if len(ranking) else ""
+    if study.facts.channel_names:
+        pairs = [(model, method) for model, methods in methods_by_model(study).items() for method in methods]
+        found, population = _group_maps(study, pairs)
+        return draw_lead_maps(
+            found, output_truths(study, truth_name), study.facts.channel_names, study.facts.grid,
+            controls=study.controls, truth_name=truth_name, population=population,
+        )  # fmt: skip
+    found, population = _group_maps(study, study.pairs)
+    maps = {method: values for (_, method), values in found.items()}
+    with h5py.File(study.inputs.cohort, "r") as handle:
+        mask = handle["mask"][:].astype(bool)
+        template = handle["template"][:] if "template" in handle else None
+    return draw_mean_maps(
+        maps, template, _truth_mask(study, truth_name), mask, study.facts.grid, controls=sorted(study.controls),
+        truth_name=truth_name, population=population,
+    )  # fmt: skip
+
+
+def _group_maps(study: StudyResults, pairs: Pairs) -> tuple[dict[tuple[str, str], np.ndarray], str]:
+    """Return the plainest group map of each (model, method) that has one, and the populations they are means of."""
+    maps: dict[tuple[str, str], np.ndarray] = {}
     populations = set()
-    for pair in study.pairs:
+    for pair in pairs:
         if pair in study.group_maps:
             with h5py.File(study.group_maps[pair], "r") as handle:
                 name = _key(handle.get("maps", {}))
                 if name:
-                    values = handle["maps"][name][:]
-                    maps[pair[1]] = values
+                    maps[pair] = handle["maps"][name][:]
                     populations.add(name.split("/")[0])
-    with h5py.File(study.inputs.cohort, "r") as handle:
-        mask = handle["mask"][:].astype(bool)
-        template = handle["template"][:] if "template" in handle else None
-    ranking = study.table("ranking")
-    truth_name = selection.headline_view(ranking, study.inputs.metric).truth if len(ranking) else ""
-    return draw_mean_maps(
-        maps, template, _truth_mask(study, truth_name), mask, study.facts.grid, controls=sorted(study.controls),
-        truth_name=truth_name, population=", ".join(sorted(populations)),
-    )  # fmt: skip
+    return maps, ", ".join(sorted(populations))
 
 
 def _key(group: Any) -> str:
@@ -141,7 +167,8 @@ def _fingerprints(study: StudyResults) -> Figure:
     methods = [pair for pair in study.pairs if pair[1] not in study.controls][:2]
     backprop = [pair for pair in study.pairs if pair[1] == "guided_backprop"]
     pairs = list(dict.fromkeys(methods + backprop))
-    return draw_fingerprints(study.areas, pairs, has_controls=study.facts.has_controls)
+    who = "people" if all(study.outputs.values()) else "recognised patients"
+    return draw_fingerprints(study.areas, pairs, has_controls=study.facts.has_controls, who=who)
 
 
 def _information_curves(study: StudyResults) -> Figure:
@@ -155,19 +182,60 @@ def _information_curves(study: StudyResults) -> Figure:
 
 def _metric_ranks(study: StudyResults) -> Figure:
     models, faithfulness = list(study.inputs.models), study.table("faithfulness")
-    drawn = selection.one_model(faithfulness, models)
-    failed = selection.failed_conditions(selection.same_model(study.table("sanity"), drawn)) if len(drawn) else ()
+    sanity = study.table("sanity")
+    corrected = [selection.one_model(faithfulness[faithfulness["model"] == name]) for name in models]
+    failed = {
+        str(part["model"].iloc[0]): selection.failed_conditions(selection.same_model(sanity, part))
+        for part in corrected
+        if len(part)
+    }
     return draw_metric_ranks(faithfulness, study.table("ranking"), study.controls, failed=failed, models=models)
 
 
 def _gallery(study: StudyResults) -> Figure:
     """Draw the scans that the first model with any has kept."""
+    if study.facts.channel_names:
+        return absent("The scans of this study are signals of several leads: see them on ECG paper.")
     examples: list[Example] = []
     for path in study.inputs.examples:
         with h5py.File(path, "r") as handle:
             examples = examples or [_example(name, entry) for name, entry in handle.items()]
     examples.sort(key=lambda example: study.facts.classes.index(example.diagnosis))
     return draw_gallery(examples, [method for _, method in study.pairs], study.controls, study.facts.grid)
+
+
+def _ecg(study: StudyResults) -> Figure:
+    ranking, methods = study.table("ranking"), methods_by_model(study)
+    metric = selection.headline_view(ranking, study.inputs.metric).metric if len(ranking) else ""
+    return draw_ecg(
+        lead_examples(study), methods, units=study.units, truth_words=truth_words(study), metric=metric
+    )  # fmt: skip
+
+
+def _ecg_grid(study: StudyResults, leads: str) -> Figure:
+    return draw_ecg_grid(
+        lead_examples(study), methods_by_model(study), study.controls, leads=leads, truth_words=truth_words(study)
+    )
+
+
+def _waves(study: StudyResults) -> Figure:
+    by_model = methods_by_model(study)
+    # One order for all models, that of the first: tables are compared place by place.
+    methods = list(dict.fromkeys(method for own in by_model.values() for method in own))
+    methods.sort(key=lambda method: method in study.controls)
+    return draw_wave_tables(
+        areas_with_truth(study), methods, study.controls, list(by_model), seed=study.inputs.seed,
+        truth_words=truth_words(study),
+    )  # fmt: skip
+
+
+def _perturbation(study: StudyResults) -> Figure:
+    import pandas as pd
+
+    return draw_perturbation(
+        pd.read_parquet(study.inputs.curves), study.table("faithfulness"), [method for _, method in study.pairs],
+        study.controls, list(study.inputs.models), seed=study.inputs.seed,
+    )  # fmt: skip
 
 
 def _example(scan_id: str, entry: h5py.Group) -> Example:
@@ -193,7 +261,15 @@ DRAWN: dict[str, Callable[[StudyResults], Figure]] = {
     ),
     "performance": lambda s: draw_performance(s.predictions, s.table("performance"), list(s.inputs.models)),
     "confusion": lambda s: draw_confusion(s.predictions, s.facts.classes, list(s.inputs.models)),
+    "estimates": lambda s: draw_estimates(
+        s.predictions, s.table("performance"), list(s.inputs.models), s.facts.outputs
+    ),
     "gallery": _gallery,
+    "ecg": _ecg,
+    "ecg_grid": lambda s: _ecg_grid(s, "all"),
+    "ecg_lead": lambda s: _ecg_grid(s, "one"),
+    "waves": _waves,
+    "perturbation": _perturbation,
     "information_curves": _information_curves,
     "faithfulness": lambda s: draw_faithfulness(s.table("faithfulness"), models=list(s.inputs.models)),
     "metric_ranks": _metric_ranks,

@@ -5,7 +5,7 @@ All methods of a run are asked at once, so that they share infills, entropies an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +19,13 @@ from heatproof.cohorts.store import Cohort
 from heatproof.errors import HeatproofError
 from heatproof.files import write_parquet
 from heatproof.metrics.aggregation import rectified
-from heatproof.metrics.faithfulness import fine_tuned
-from heatproof.metrics.information import null_maps
 from heatproof.models import LoadedModel, load_weights
 from heatproof.randomness import generator, integer_seed
 from heatproof.stages.attribute import control_mean
 from heatproof.stages.examples import write_examples
+from heatproof.stages.probed_maps import MapsOfScan, ProbedMaps
 from heatproof.stages.probing import (
     CURVE_COLUMNS,
-    EXACT_TRUTH,
     EXCLUSION_COLUMNS,
     SPREAD_COLUMNS,
     Probed,
@@ -37,18 +35,18 @@ from heatproof.stages.probing import (
     predicted_classes,
     probed_scans,
 )
-from heatproof.stages.questions import Answer, Network, Scene, ask, constant_spreads
-from heatproof.stages.scoring import summed
+from heatproof.stages.questions import ask, constant_spreads
+from heatproof.stages.scenes import Answer, Facts, LeadByLead, Network, Scene
+from heatproof.stages.tuning import Target, tuned_twin
 from heatproof.training import FoldParts, ScanLoader, read_fold
 from heatproof.training.arithmetic import use_arithmetic
+from heatproof.training.outputs import known_parts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Training scans from which the window of intensities is taken.
 WINDOW_SCANS = 16
-# Scans of one step of the fine-tuning.
-TUNING_BATCH = 16
 # Points of a stored curve; more cannot be seen.
 CURVE_POINTS = 41
 UNSEEN = "the network does not give the scan the class that is explained"
@@ -113,11 +111,10 @@ def probe(
         )
         for scan_id in chosen.unseen:
             run.exclude(scan_id, "", "", UNSEEN)
-        for number in range(len(chosen.scan_ids)):
-            run.add(chosen, number)
+        run.ask_all(chosen)
         run.write(outputs)
         n_examples = job.spec["examples_per_class"] if job.keep_examples else 0
-        write_examples(stored, files, predicted, n_examples, outputs.examples)
+        write_examples(stored, files, predicted, n_examples, outputs.examples, run.output)
 
 
 def shared_scans(files: Mapping[str, h5py.File], paths: Mapping[str, Path]) -> tuple[list[str], np.ndarray]:
@@ -165,10 +162,22 @@ class _Run:
 
     def __post_init__(self) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        facts = self.loaded.metadata
+        self.output = str(facts.get("output", ""))
+        self.target_sd = float(facts["target_sd"]) if self.output else None
+        self.leads = bool(self.cohort.channel_names)
+        if self.output:
+            self.parts = known_parts(self.parts, self.cohort.participants[self.output].to_dict(), self.output)
         module = self.loaded.module.to(device)
+        module = LeadByLead(module) if self.leads else module
         self.rows = ProbeRows(self.job)
         self.loader = ScanLoader.for_model(self.loaded, self.cohort)
-        self.network = Network.of(module, self._tuned(module) if self.job.wants("f_fidelity") else None)
+        tuned = None
+        if self.job.wants("f_fidelity"):
+            target = Target(self.output, self.target_sd) if self.target_sd else Target()
+            own, seed = self.job.spec["f_fidelity"], self._seed("tuning")
+            tuned = tuned_twin(module, self.loader, self.parts.train, self.cohort, own, seed, target)
+        self.network = Network.of(module, tuned, self.target_sd)
         self.scene = self._scene()
 
     def _seed(self, purpose: str) -> int:
@@ -183,80 +192,53 @@ class _Run:
         reference = control_mean(self.loader, train, self.cohort).numpy() if needs_mean else None
         window = (float(few.min()), float(few.max()))
         return Scene(
-            self.job.spec, window, self.cohort.mask, self._seed("scene"), information_settings(self.job), reference
+            self.job.spec,
+            window,
+            self.cohort.places_mask,
+            self._seed("scene"),
+            information_settings(self.job),
+            reference,
+            self.leads,
         )
 
-    def _tuned(self, module: torch.nn.Module) -> torch.nn.Module:
-        own = self.job.spec["f_fidelity"]
-        return fine_tuned(
-            module,
-            self._training_batches(int(own["n_steps"])),
-            beta=own["beta"],
-            n_steps=own["n_steps"],
-            learning_rate=own["learning_rate"],
-            seed=self._seed("tuning"),
-            mask=self.cohort.mask,
-        )
+    def ask_all(self, chosen: Probed) -> None:
+        """Ask every question about every scan that is probed."""
+        maps = ProbedMaps(self.cohort, self.files, chosen, self.job.spec["nulls"], self._seed("nulls"), self.output)
+        for number in range(len(chosen.scan_ids)):
+            self._ask(maps.of(number), int(chosen.targets[number]), first=number == 0)
 
-    def _training_batches(self, n_steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield batches of training scans, every scan once before any comes again."""
-        train = self.parts.train
-        random = generator(self._seed("tuning"), "order")
-        rounds = 1 + n_steps * TUNING_BATCH // len(train)
-        order = np.concatenate([random.permutation(len(train)) for _ in range(rounds)])
-        for step in range(n_steps):
-            scan_ids = [train[p] for p in order[step * TUNING_BATCH : (step + 1) * TUNING_BATCH]]
-            labels = self.cohort.participants.loc[scan_ids, "target"].to_numpy(np.int64, copy=True)
-            yield self.loader.batch(scan_ids, "train"), torch.from_numpy(labels)
-
-    def add(self, chosen: Probed, number: int) -> None:
-        """Ask every question about one scan."""
-        scan_id, target = chosen.scan_ids[number], int(chosen.targets[number])
-        labels, signed = self._maps(chosen, number)
-        maps = rectified(signed, np.abs(signed), self.job.rectify)
-        image = self.loader.scan(scan_id).numpy()
-        zero = self.loader.zero_intensity([scan_id])[0].numpy()
-        for answer in ask(self.scene, self.network, scan_id, image, zero, maps, target, signed):
-            self._keep(answer, scan_id, labels)
-        if number == 0:
-            own = maps[[place for place, (_, null) in enumerate(labels) if not null]]
+    def _ask(self, found: MapsOfScan, target: int, *, first: bool) -> None:
+        maps = rectified(found.signed, np.abs(found.signed), self.job.rectify)
+        image, zero = self._shown(found.scan_id)
+        facts = self._facts(found)
+        for answer in ask(self.scene, self.network, found.scan_id, image, zero, maps, target, found.signed, facts):
+            self._keep(answer, found.scan_id, found.labels)
+        if first:
+            own = [place for place, (_, null) in enumerate(found.labels) if not null]
             n_classes = len(self.cohort.classes)
-            for found in constant_spreads(self.scene, scan_id, image, zero, own, target, n_classes):
-                self._add_spread(*found)
+            for spread in constant_spreads(
+                self.scene, found.scan_id, image, zero, maps[own], target, n_classes, facts=facts,
+                target_sd=self.target_sd,
+            ):  # fmt: skip
+                self._add_spread(*spread)
+
+    def _shown(self, scan_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return a normalised scan, and what the stored intensity zero is in it, (1, leads, *space) for leads."""
+        image, zero = self.loader.scan(scan_id).numpy(), self.loader.zero_intensity([scan_id])[0].numpy()
+        return (image[None], zero[None]) if self.leads else (image, zero)
+
+    def _facts(self, found: MapsOfScan) -> Facts:
+        names = tuple(f"{method} {null}" for method, null in found.labels)
+        if not self.output:
+            return Facts(names=names)
+        labels = self.cohort.labels(found.scan_id) if self.leads else None
+        known = labels is not None and labels.shape == self.cohort.places_mask.shape
+        measured = float(self.cohort.participants.loc[found.scan_id, self.output])
+        return Facts(measured, labels if known else None, names)
 
     def _add_spread(self, metric: str, setting: str, constant: str, spread: float) -> None:
         found = {"metric": metric, "setting": setting, "constant": constant, "spread": spread}
         self.spreads.append({**self.job.origin(), **found})
-
-    def _maps(self, chosen: Probed, number: int) -> tuple[list[tuple[str, str]], np.ndarray]:
-        """Return (method, null) of each map of a scan, and the maps with their sign, shape (M, *space)."""
-        scan_id, position = chosen.scan_ids[number], int(chosen.positions[number])
-        labels: list[tuple[str, str]] = []
-        maps: list[np.ndarray] = []
-        kinds = self.job.spec["nulls"]
-        other = self._other(chosen, number) if "other_scan" in kinds else None
-        made = [kind for kind in kinds if kind != "other_scan"]
-        for name, file in self.files.items():
-            own = summed(file["maps"][position])
-            random = generator(self._seed("nulls"), name, scan_id)
-            found = {"": own, **null_maps(own, random, made, mask=self.cohort.mask)}
-            if other is not None:
-                found["other_scan"] = summed(file["maps"][other])
-            labels += [(name, null) for null in found]
-            maps += [each.astype(np.float32) for each in found.values()]
-        truth = self.cohort.known_truth(scan_id)
-        if truth is not None:
-            labels.append((EXACT_TRUTH, ""))
-            maps.append(truth.astype(np.float32))
-        return labels, np.stack(maps)
-
-    def _other(self, chosen: Probed, number: int) -> int | None:
-        """Return the position of the next scan of another person, the same class first; None if there is none."""
-        people = self.cohort.participants.loc[chosen.scan_ids, "participant_id"].astype(str).tolist()
-        following = [(number + step) % len(people) for step in range(1, len(people))]
-        others = [place for place in following if people[place] != people[number]]
-        same = [place for place in others if chosen.targets[place] == chosen.targets[number]]
-        return int(chosen.positions[(same or others)[0]]) if others else None
 
     def _keep(self, answer: Answer, scan_id: str, labels: list[tuple[str, str]]) -> None:
         import pandas as pd
@@ -272,6 +254,8 @@ class _Run:
             x, ys = answer.curve
             points = np.linspace(x[0], x[-1], CURVE_POINTS)
             for (method, null), y in zip(labels, ys, strict=True):
+                if null and self.output:
+                    continue  # only information curves are drawn beside those of nulls
                 columns = {**self.job.origin(), "method": method, "null": null, "scan_id": scan_id,
                            "participant_id": str(person["participant_id"]), "metric": answer.metric,
                            "setting": answer.setting, "x": points, "y": np.interp(points, x, y)}  # fmt: skip

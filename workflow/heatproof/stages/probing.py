@@ -1,8 +1,8 @@
 """What the stages `probe`, `randomise` and `agree` share: the job, which scans are probed, and rows of their table.
 
 A scan is probed (by `probe` and `randomise`) only if the network gives it the class that is explained: a map of a
-class that the network does not see cannot be faithful. The choice depends on the study's seed, the fold and the
-network, never on a map, so every method is asked about the same scans.
+class that the network does not see cannot be faithful. (A network that answers with a number has one class.) The choice
+depends on the study's seed, the fold and the network, never on a map, so every method is asked about the same scans.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from heatproof.cohorts.store import Cohort
+from heatproof.errors import ConfigError
 from heatproof.files import read_table
 from heatproof.metrics.aggregation import rectified
 from heatproof.randomness import generator
-from heatproof.stages.scoring import summed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +200,22 @@ class ProbeRows:
         return pd.DataFrame(self.rows, columns=list(PROBE_COLUMNS))
 
 
-def judged_map(heatmap: np.ndarray, rectify: str) -> np.ndarray:
-    """Return one map (C, *space) as it is ranked, shape (*space,): channels summed, absolute where the scores are."""
-    signed = summed(heatmap)
-    return rectified(signed, np.abs(signed), rectify)
+def judged_map(places: np.ndarray, rectify: str) -> np.ndarray:
+    """Return one map of places (`Cohort.places`) as it is ranked: absolute where the scores are."""
+    return rectified(places, np.abs(places), rectify)
+
+
+def check_similarity(kind: str, cohort: Cohort) -> None:
+    """Check that two maps of a cohort can be compared in a way.
+
+    Raises
+    ------
+    ConfigError
+        For a window that would slide across channels that are no neighbours.
+    """
+    if kind == "ssim" and cohort.channel_names:
+        raise ConfigError(
+            "the window of ssim slides along every axis, and the channels of this cohort are no neighbours.",
+            field="probes.randomisation.similarity",
+            remedy="use spearman, absolute_spearman or pearson.",
+        )

@@ -29,6 +29,7 @@ from heatproof.stages.probing import (
     Probed,
     ProbeJob,
     ProbeRows,
+    check_similarity,
     explained_scans,
     judged_map,
     predicted_classes,
@@ -75,6 +76,7 @@ def randomise(
     torch.set_num_threads(threads)
     use_arithmetic("float32")
     with Cohort(cohort) as stored, h5py.File(maps, "r") as file:
+        check_similarity(str(job.spec["randomisation"]["similarity"]), stored)
         scan_ids, targets = explained_scans(file)
         chosen = probed_scans(job, scan_ids, targets, predicted_classes(predictions))
         parts = read_fold(folds, job.recipe, job.fold, stored.participants)
@@ -100,6 +102,7 @@ class _Again:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         loaded = load_weights(self.weights)
         self.network = loaded.module.to(self.device)
+        self.output = str(loaded.metadata.get("output", ""))
         self.loader = ScanLoader.for_model(loaded, self.cohort)
         most = int(self.job.spec["randomisation"]["n_scans"])
         self.scan_ids = self.chosen.scan_ids[:most]
@@ -124,7 +127,7 @@ class _Again:
         return [name for name in suited if name in (trained if listed is None else listed)] if self.scan_ids else []
 
     def explainer(self, method: str) -> Callable[..., np.ndarray]:
-        """Return (network, scans, places) -> maps (N, *space); `places` say which scan each input stands for."""
+        """Return (network, scans, places) -> judged maps (N, ...); `places` say which scan each input stands for."""
         entry = self.job.methods[method]
         parameters = {key: value for key, value in entry.items() if key not in STAGE_KEYS}
         job = AttributionJob(
@@ -137,14 +140,15 @@ class _Again:
 
         def explain(network: nn.Module, scans: torch.Tensor, places: list[int] | None = None) -> np.ndarray:
             places = list(range(len(scans))) if places is None else places
-            zero = {} if zeros is None else {"zero_intensity": zeros[places]}
+            zero: dict[str, Any] = {} if zeros is None else {"zero_intensity": zeros[places]}
             found = attribution.attribute(
                 entry["method"], network, scans, self.targets[places], batch_size=job.batch_size,
                 seed=integer_seed(job.study_seed, "attribute", job.model, job.fold, job.seed, method),
                 scan_keys=[self.scan_ids[place] for place in places], precision=job.precision,
+                output="value" if self.output else "class",
                 **parameters, **context, **zero,
             )  # fmt: skip
-            return np.stack([judged_map(one, self.job.rectify) for one in found.cpu().numpy()])
+            return np.stack([judged_map(self.cohort.places(one), self.job.rectify) for one in found.cpu().numpy()])
 
         return explain
 
@@ -166,7 +170,7 @@ class _Again:
         """Return, by metric, its setting and what answers it for every scan."""
         job, spec = self.job, self.job.spec["randomisation"]
         seed = integer_seed(job.study_seed, "randomise", job.model, job.fold, job.seed)
-        kind, layers, mask = spec["similarity"], spec["n_layers"], self.cohort.mask
+        kind, layers, mask = spec["similarity"], spec["n_layers"], self.cohort.places_mask
 
         def again(network: nn.Module) -> np.ndarray:
             return explain(network, self.scans)
@@ -196,16 +200,19 @@ class _Again:
     def _sensitivity(self, explain: Callable[..., np.ndarray], seed: int) -> np.ndarray:
         own: dict[str, Any] = self.job.spec["max_sensitivity"]
 
+        leads = bool(self.cohort.channel_names)
+
         def of(place: int) -> float:
             image = self.scans[place].numpy()
 
             def explain_copies(copies: np.ndarray) -> np.ndarray:
+                scans = torch.from_numpy(np.asarray(copies, np.float32))
                 # Every copy is explained with the random numbers of its own scan, so that only the scan differs.
-                return explain(self.network, torch.from_numpy(np.asarray(copies, np.float32)), [place] * len(copies))
+                return explain(self.network, scans[:, 0] if leads else scans, [place] * len(copies))
 
             return max_sensitivity(
                 explain_copies,
-                image,
+                image[None] if leads else image,
                 radius=own["radius"] * float(image.std()),
                 n_samples=own["n_samples"],
                 seed=integer_seed(seed, self.scan_ids[place]),

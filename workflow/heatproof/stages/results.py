@@ -116,9 +116,20 @@ class StudyResults:
         """Predictions of all runs together."""
         return read_runs(self.inputs.predictions, self.inputs.models, self.inputs.study)
 
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The number that each model predicts; empty text for a classifier."""
+        return {name: str(entry.get("output") or "") for name, entry in self.inputs.models.items()}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of the number that each model predicts, for those that do."""
+        known = self.facts.outputs
+        return {model: known[output] for model, output in self.outputs.items() if output in known}
+
     @cached_property
     def facts(self) -> CohortFacts:
-        """Grid, classes and controls of the cohort."""
+        """Grid, classes, controls, leads and outputs of the cohort."""
         return CohortFacts.read(self.inputs.cohort)
 
     @cached_property

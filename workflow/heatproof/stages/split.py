@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 N_FOLDS = 5
 VALIDATION_SHARE = 0.2
+TEST_SHARE = 0.2
 AS_PUBLISHED = "rows"
 
 
@@ -37,8 +38,8 @@ def split(
     participants : Path
         Table of the cohort.
     spec : mapping
-        The `folds` entry of the configuration: ``n_folds``, ``validation_share``, ``as_published`` and optionally
-        ``file`` or ``published_column``.
+        The `folds` entry of the configuration: ``n_folds``, ``test_share``, ``validation_share``, ``as_published``
+        and optionally one of ``file``, ``published_column`` and ``split_column`` with ``parts``.
     recipes : iterable of str
         Recipes that the models of the study use.
     fitted : iterable of str
@@ -56,7 +57,7 @@ def split(
         If a recipe that promises a clean split leaks (possible only with folds of one's own).
     ConfigError
         If the file has other folds than 0 to ``n_folds`` - 1, names unknown scans or tests a scan twice, the
-        column does not give ``n_folds`` folds, or both are given.
+        column does not give ``n_folds`` folds, or several of the three are given.
     IntakeError
         If a class is smaller than the folds.
     """
@@ -64,11 +65,12 @@ def split(
 
     table = read_table(participants, ("scan_id", "participant_id", "diagnosis"))
     n_folds = int(spec.get("n_folds", N_FOLDS))
-    if spec.get("file") and spec.get("published_column"):
+    given_by = [name for name in ("file", "published_column", "split_column") if spec.get(name)]
+    if len(given_by) > 1:
         raise ConfigError(
-            "the folds come from a file and from a column of the participants.",
-            field="folds.published_column",
-            remedy="give folds.file or folds.published_column.",
+            f"the folds are given by {' and by '.join(given_by)}.",
+            field=f"folds.{given_by[-1]}",
+            remedy="give one of folds.file, folds.published_column and folds.split_column.",
         )
     given = _given_folds(spec["file"], root, table, n_folds) if spec.get("file") else None
     pieces = [
@@ -82,6 +84,9 @@ def split(
             seed,
             as_published=str(spec.get("as_published", AS_PUBLISHED)),
             published_column=spec.get("published_column"),
+            test_share=float(spec.get("test_share", TEST_SHARE)),
+            split_column=spec.get("split_column"),
+            parts=spec.get("parts"),
         )
         for recipe in dict.fromkeys(recipes)
     ]

@@ -1,4 +1,4 @@
-"""Stage `train`: one model on one fold, from the cohort to weights, history and predictions."""
+"""Stage `train`: one model on one fold, from the cohort to weights, history, predictions and certificate."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from heatproof.leakage import PARTS, check_parts, fitting_scans
 from heatproof.models import NETWORKS, NetworkSpec, load_foreign_weights, save_weights
 from heatproof.provenance import source_digest
 from heatproof.randomness import integer_seed
+from heatproof.stages.certify import certified, open_simulator
+from heatproof.statistics.certificate import empty_certificate
 from heatproof.training import FoldParts, ScanLoader, Trainer, TrainingSettings, read_fold
 from heatproof.training.arithmetic import use_arithmetic
 from heatproof.training.checkpoint import fingerprint
 from heatproof.training.labels import permute_by_person
 from heatproof.training.linear import fit_fold
 from heatproof.training.memory import keep_freed_memory
+from heatproof.training.objective import CLASSES, NUMBERS, SCORE_COLUMNS
+from heatproof.training.outputs import OutputScale, absorb, known_parts, unit_of
 from heatproof.training.parts import planned_rows
-from heatproof.training.predictions import balanced_accuracy, predict_logits, prediction_table
+from heatproof.training.predictions import balanced_accuracy, estimate_table, predict_logits, prediction_table
 
-HISTORY_COLUMNS = ["epoch", "train_loss", "validation_loss", "validation_balanced_accuracy", "learning_rate"]
+HISTORY_COLUMNS = ["epoch", "train_loss", "validation_loss", *SCORE_COLUMNS, "learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class TrainingJob:
     model : str
         The model's name in the config.
     entry : mapping
-        Its config entry: network, the network's parameters, recipe, intensity, training, initial_weights.
+        Its config entry: network, the network's parameters, output, recipe, intensity, training, initial_weights.
     training : mapping
         The study's training section; the entry's own `training` is laid over it.
     fold : int
@@ -52,7 +56,9 @@ class TrainingJob:
     study_seed : int
         Root seed.
     permute_labels : bool
-        Exchange the diagnoses of the training and validation people: the control.
+        Exchange the targets of the training and validation people: the control.
+    simulator : mapping, optional
+        The cohort's config entry where scans can be drawn again with one number changed.
     """
 
     model: str
@@ -62,6 +68,12 @@ class TrainingJob:
     seed: int
     study_seed: int
     permute_labels: bool = False
+    simulator: Mapping[str, Any] | None = None
+
+    @property
+    def output(self) -> str:
+        """The number that the model predicts; empty for a classifier."""
+        return str(self.entry.get("output") or "")
 
     @property
     def recipe(self) -> str:
@@ -93,11 +105,12 @@ def train(
     weights: Path,
     history: Path,
     predictions: Path,
+    certificate: Path,
     checkpoint: Path,
     root: Path,
     threads: int = 1,
 ) -> None:
-    """Train one model on one fold and write its weights, history and predictions.
+    """Train one model on one fold and write its weights, history, predictions and certificate.
 
     Parameters
     ----------
@@ -110,12 +123,14 @@ def train(
     history : Path
         Output ``history.tsv``: one row an epoch (one row in all for a linear_svm).
     predictions : Path
-        Output ``predictions.tsv``: one row per part and scan. ``target`` is always the true diagnosis, also
-        where labels are permuted.
+        Output ``predictions.tsv``: one row per part and scan. ``target`` is always the true diagnosis, and
+        ``measured`` the true number, also where labels are permuted.
+    certificate : Path
+        Output ``certificate.tsv``: whether a model with an output measures it, and nothing else.
     checkpoint : Path
         Written after every epoch, used when the same training is started again, removed at its end.
     root : Path
-        Folder inside which ``initial_weights`` must lie.
+        Folder inside which ``initial_weights`` and the files of a simulated cohort must lie.
     threads : int
         CPU threads; results are reproducible for the same number.
 
@@ -124,6 +139,8 @@ def train(
     LeakageError
         If the corrected recipe's fold shares a person, family or image between parts, or a part has read a
         scan that is not its own.
+    ConfigError
+        If the cohort does not have the model's output, or does not have it for the scans of every part.
     """
     torch.set_num_threads(threads)
     if job.settings.keep_memory:
@@ -132,13 +149,17 @@ def train(
     with Cohort(cohort) as opened:
         participants = opened.participants
         parts = read_fold(folds, job.recipe, job.fold, participants)
+        if job.output:
+            unit = unit_of(opened.facts, job.output)
+            parts = known_parts(parts, participants[job.output].to_dict(), job.output)
         is_svm = job.entry["network"] == "linear_svm"
         # The SVM needs the other half for the blocks of its Gram matrix.
         room = job.settings.cache_megabytes / (2 if is_svm else 1)
         part, scan_ids = fitting_scans(job.recipe, parts.train, opened.scan_ids)
         loader = ScanLoader.fit(opened, str(job.entry["intensity"]), scan_ids, part, room)
         targets = training_targets(job, parts, participants)
-        spec = job.spec(loader.shape, len(opened.classes))
+        scale = OutputScale.fit(job.output, unit, [targets[name] for name in parts.train]) if job.output else None
+        spec = job.spec(loader.shape, 1 if scale else len(opened.classes))
         if is_svm:
             fitted = _fit_svm(job, loader, parts, targets, participants, opened.mask, room)
         else:
@@ -150,7 +171,7 @@ def train(
                 threads=threads, code=source_digest(__name__), torch=torch.__version__,
                 initial=sha256_of(initial) if initial else None,
             )  # fmt: skip
-            fitted = _fit_network(job, loader, parts, targets, spec, initial, checkpoint, digest)
+            fitted = _fit_network(job, loader, parts, targets, spec, initial, checkpoint, digest, scale)
         use_arithmetic("float32")  # predictions belong to the stored weights, however they were trained
         logits = {
             part: predict_logits(fitted.network, loader, getattr(parts, part), job.settings.batch_size, part)
@@ -159,7 +180,15 @@ def train(
         planned = planned_rows(folds, job.recipe, job.fold)
         check_parts(loader.reads, planned, job.recipe, job.fold, participants, loader.hashes)
         facts = {"classes": list(opened.classes), "intensity": job.entry["intensity"], **_facts(job, parts)}
-    write_table(prediction_table(logits, parts, participants), predictions)
+        if scale:
+            facts |= scale.facts()
+            answers = estimate_table(logits, parts, participants, job.output)
+            simulator = open_simulator(job.simulator, job.study_seed, root) if job.simulator else None
+            checks = certified(fitted.network, loader, opened, parts, answers, scale, simulator, job.study_seed)
+        else:
+            answers, checks = prediction_table(logits, parts, participants), empty_certificate()
+    write_table(answers, predictions)
+    write_table(checks, certificate)
     write_table(pd.DataFrame(fitted.history, columns=HISTORY_COLUMNS), history)
     intensity = loader.fitted.tensors() if loader.fitted else None
     save_weights(fitted.network, weights, spec, {**facts, **fitted.facts}, intensity)
@@ -173,11 +202,11 @@ class _Fitted:
     facts: dict[str, Any]
 
 
-def training_targets(job: TrainingJob, parts: FoldParts, participants: pd.DataFrame) -> dict[str, int]:
-    """Return the class of every training and validation scan, exchanged by person for the control."""
+def training_targets(job: TrainingJob, parts: FoldParts, participants: pd.DataFrame) -> dict[str, Any]:
+    """Return the class or the number of every training and validation scan, exchanged by person for the control."""
     scan_ids = list(dict.fromkeys([*parts.train, *parts.validation]))
     rows = participants.loc[scan_ids]
-    targets = rows["target"].to_numpy(dtype=int)
+    targets = rows[job.output or "target"].to_numpy(dtype=float if job.output else int)
     if job.permute_labels:
         people = rows["participant_id"].astype(str).tolist()
         targets = permute_by_person(targets, people, job.study_seed, job.model, job.fold, job.seed)
@@ -188,17 +217,21 @@ def _fit_network(
     job: TrainingJob,
     loader: ScanLoader,
     parts: FoldParts,
-    targets: dict[str, int],
+    targets: dict[str, Any],
     spec: NetworkSpec,
     initial: Path | None,
     checkpoint: Path,
     digest: str,
+    scale: OutputScale | None,
 ) -> _Fitted:
     network = spec.build(job.seed_for("initial weights"))
     if initial:
         load_foreign_weights(network, initial)
-    trainer = Trainer(network, loader, parts, targets, job.settings, job.seed_for("loop"))
+    learned, objective = (scale.standardised(targets), NUMBERS) if scale else (targets, CLASSES)
+    trainer = Trainer(network, loader, parts, learned, job.settings, job.seed_for("loop"), objective)
     fitted = trainer.fit(checkpoint, digest)
+    if scale and fitted.history:  # weights that are used as they are answer in the unit already
+        absorb(network, scale, loader.batch(parts.train[: job.settings.batch_size], "train"))
     facts = {"best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
     return _Fitted(network, fitted.history, facts)
 

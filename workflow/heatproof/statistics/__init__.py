@@ -14,6 +14,7 @@ from heatproof.statistics.performance import performance, reliability
 from heatproof.statistics.ranking import ranking
 from heatproof.statistics.sanity import sanity
 from heatproof.statistics.stability import concordance, rank_stability, rank_summary
+from heatproof.statistics.truth_agreement import truth_agreement
 
 __all__ = [
     "area_relevance",
@@ -31,5 +32,6 @@ __all__ = [
     "ranking",
     "reliability",
     "sanity",
+    "truth_agreement",
     "volume_relevance",
 ]

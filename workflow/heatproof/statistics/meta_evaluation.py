@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRUTH_METRICS = frozenset(
-    {"dice_at_size", "auroc", "average_precision", "mass_accuracy", "rank_accuracy", "pointing_game", "iou_at_size"}
-)
+    {
+        "dice_at_size", "auroc", "average_precision", "mass_accuracy", "rank_accuracy", "pointing_game", "iou_at_size",
+        "weighted_precision", "weighted_recall", "time_distance", "lead_accuracy", "lead_overlap", "signed_cosine",
+    }
+)  # fmt: skip
 AGREEMENT_COLUMNS = (
     "model", "recipe", "metric_a", "setting_a", "metric_b", "setting_b", "is_truth", "tau", "low", "high",
     "tau_methods", "tau_methods_low", "tau_methods_high", "n_methods", "n_scans", "n_people",
@@ -112,8 +115,8 @@ def metric_agreement(
             rows.append({
                 **origin, "metric_a": pair[0].metric, "setting_a": pair[0].setting, "metric_b": pair[1].metric,
                 "setting_b": pair[1].setting, "is_truth": pair[0].is_truth or pair[1].is_truth,
-                **_with_interval("tau", tau[:, one, two], len(people), ("low", "high")),
-                **_with_interval("tau_methods", tau_methods[:, one, two], len(people)), "n_methods": len(shared),
+                **with_interval("tau", tau[:, one, two], len(people), ("low", "high")),
+                **with_interval("tau_methods", tau_methods[:, one, two], len(people)), "n_methods": len(shared),
                 "n_scans": len(pair[0].scans & pair[1].scans), "n_people": len(people),
             })  # fmt: skip
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
@@ -202,6 +205,21 @@ def _judges(probes: pd.DataFrame, scores: pd.DataFrame) -> Iterator[tuple[dict[s
         yield {"model": model, "recipe": recipe}, judges
 
 
+def truth_judges(probes: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str], Judge]:
+    """Return for each model and recipe the judge that holds the probed scans against their own truth.
+
+    Parameters
+    ----------
+    probes, scores : DataFrame
+        See `metric_agreement`; scores of one metric of `TRUTH_METRICS`.
+    """
+    if probes.empty or scores.empty:
+        return {}
+    own = probes[(probes["null"] == "") & (probes["method"] != EXACT_TRUTH)]
+    held = conditions(_truth_scores(own, scores))
+    return {(c.key["model"], c.key["recipe"]): Judge(c.key["metric"], "", True, c) for c in held}
+
+
 def _truth_scores(probes: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Return the unsmoothed scores of the probed scans against their own truth."""
     kept = scores[
@@ -212,8 +230,11 @@ def _truth_scores(probes: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     ]
     units = ["model", "recipe", "fold", "seed", "scan_id"]
     kept = kept.merge(probes[units].drop_duplicates(), on=units)
-    # One way of rectifying speaks for the metric, or it would stand in the table twice.
-    return kept[kept["rectify"] == kept["rectify"].min()] if len(kept) else kept
+    if kept.empty:
+        return kept
+    # One truth and one way of rectifying speak for the metric, or it would stand in the table twice.
+    first = min(kept["truth"].unique(), key=INDIVIDUAL_TRUTHS.index)
+    return kept[(kept["rectify"] == kept["rectify"].min()) & (kept["truth"] == first)]
 
 
 def _method_means(judges: list[Judge], methods: list[str], seed: int, n_bootstrap: int) -> np.ndarray:
@@ -249,14 +270,26 @@ def _alphas(condition: Condition, controls: Collection[str], seed: int, n_bootst
     }
     result: dict[str, float] = {}
     for name, (table, level) in tables.items():
-        result |= _with_interval(name, weighted_alpha(table, weights, level), len(names))
+        result |= with_interval(name, weighted_alpha(table, weights, level), len(names))
     return result
 
 
-def _with_interval(
+def with_interval(
     name: str, draws: np.ndarray, n_people: int, bounds: tuple[str, str] | None = None
 ) -> dict[str, float]:
-    """Return an estimate, the first of the draws, with its interval from the others."""
+    """Return an estimate, the first of the draws, with its interval from the others.
+
+    Parameters
+    ----------
+    name : str
+        Column of the estimate.
+    draws : ndarray, shape (1 + n_bootstrap,)
+        The estimate, and its bootstrap values.
+    n_people : int
+        People behind it; fewer than five have no interval.
+    bounds : (str, str), optional
+        Columns of the interval; the name with ``_low`` and ``_high`` by default.
+    """
     low, high = interval(draws[1:, None], n_people)
     lower, upper = bounds or (f"{name}_low", f"{name}_high")
     # An estimate that does not exist has no interval, though some samples may have one.

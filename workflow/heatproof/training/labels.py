@@ -1,4 +1,4 @@
-"""Permuted diagnoses: the control that no honest network can learn."""
+"""Permuted targets, diagnoses or numbers: the control that no honest network can learn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from heatproof.randomness import generator
 
 
 def permute_by_person(targets: np.ndarray, people: Sequence[str], seed: int, *keys: object) -> np.ndarray:
-    """Return the targets with whole people's diagnoses exchanged.
+    """Return the targets with whole people's diagnoses, or numbers, exchanged.
 
     Every person takes the targets of another drawn person in a drawn order (from the start again where the
     donor has fewer scans): the scans of a person agree where the donor's do, and where each person has scans
@@ -18,8 +18,8 @@ def permute_by_person(targets: np.ndarray, people: Sequence[str], seed: int, *ke
 
     Parameters
     ----------
-    targets : ndarray of int, shape (n,)
-        Diagnoses.
+    targets : ndarray of int or float, shape (n,)
+        Diagnoses, or measured numbers.
     people : sequence of str, length n
         Participant of every scan.
     seed : int

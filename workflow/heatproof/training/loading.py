@@ -144,11 +144,23 @@ class ScanLoader:
         """Return what the stored intensity zero becomes in each scan, shape (n, channels, *space), float32."""
         return torch.stack([self._read(scan_id, part, zero_intensity) for scan_id in scan_ids])
 
+    def normalised(self, stored: np.ndarray, scale: Callable[..., np.ndarray] = normalise) -> np.ndarray:
+        """Return what a function makes of values on the cohort's grid, by default their normalised form.
+
+        Parameters
+        ----------
+        stored : ndarray, shape (channels, *space)
+            Intensities as the cohort stores them, of a scan that need not be in it.
+        scale : callable
+            `normalise` or `zero_intensity`.
+        """
+        return scale(stored, self._cohort.mask, self._intensity, self.fitted)
+
     def _read(self, scan_id: str, part: str, scale: Callable[..., np.ndarray]) -> Tensor:
         """Return what a function makes of a scan as it is stored."""
         stored = self._stored(scan_id, part)
         try:
-            return torch.from_numpy(scale(stored, self._cohort.mask, self._intensity, self.fitted))
+            return torch.from_numpy(self.normalised(stored, scale))
         except IntakeError as error:
             raise IntakeError(error.problem, file=f"scan {scan_id}", field=error.field, remedy=error.remedy) from error
 

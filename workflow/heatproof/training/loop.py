@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from heatproof.errors import HeatproofError
 from heatproof.randomness import generator, integer_seed
 from heatproof.training.augmentation import augment
 from heatproof.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from heatproof.training.loading import ScanLoader, read_ahead
+from heatproof.training.objective import CLASSES, SCORE_COLUMNS, Objective, class_weights
 from heatproof.training.parts import FoldParts
-from heatproof.training.predictions import balanced_accuracy, predict_logits
-from heatproof.training.schedule import learning_rate
+from heatproof.training.predictions import predict_logits
+from heatproof.training.schedule import learning_rate, reductions
 from heatproof.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Fitted:
     Attributes
     ----------
     history : list of dict
-        One row an epoch: epoch, train_loss, validation_loss, validation_balanced_accuracy, learning_rate.
+        One row an epoch: epoch, train_loss, validation_loss, the score of the objective, learning_rate.
     best_epoch : int
         Epoch whose weights the network now has; 0 for the initial ones.
     resumed_from : int
@@ -55,22 +55,24 @@ class Fitted:
 
 
 class Trainer:
-    """Train a classifier on one fold.
+    """Train a network on one fold.
 
     Parameters
     ----------
     network : nn.Module
-        From (batch, channels, *space) to (batch, classes); it is trained in place.
+        From (batch, channels, *space) to (batch, classes) or (batch, 1); it is trained in place.
     loader : ScanLoader
         Reads the scans; only those of the training and validation parts are asked for.
     parts : FoldParts
         The fold.
-    targets : mapping of str to int
-        Class of every training and validation scan.
+    targets : mapping of str to int or float
+        Class of every training and validation scan, or its number in standard units.
     settings : TrainingSettings
         How to train.
     seed : int
         Seed of order, augmentation and dropout. The global random state is left as it was.
+    objective : Objective
+        What the targets are.
     """
 
     def __init__(
@@ -78,11 +80,12 @@ class Trainer:
         network: nn.Module,
         loader: ScanLoader,
         parts: FoldParts,
-        targets: Mapping[str, int],
+        targets: Mapping[str, int] | Mapping[str, float],
         settings: TrainingSettings,
         seed: int,
+        objective: Objective = CLASSES,
     ) -> None:
-        self.loader, self.parts, self.targets = loader, parts, targets
+        self.loader, self.parts, self.targets, self.objective = loader, parts, targets, objective
         self.settings, self.seed = settings, seed
         self.device = choose_device(settings.device)
         self.memory_format = choose_memory_format(settings.memory_format, len(loader.shape) - 1)
@@ -92,7 +95,9 @@ class Trainer:
                 module.momentum = settings.batch_norm_momentum
         self.optimizer = choose_optimizer(network, settings)
         self.steps_per_epoch = math.ceil(len(parts.train) / settings.batch_size)
-        self._weights = class_weights([targets[name] for name in parts.train], settings.class_weights)
+        self._peak = settings.learning_rate
+        balanced = settings.class_weights if objective is CLASSES else "none"
+        self._weights = class_weights([targets[name] for name in parts.train], balanced)
 
     def fit(self, checkpoint: str | Path | None = None, digest: str = "") -> Fitted:
         """Train to the last epoch or until patience ends, and leave the best weights in the network.
@@ -137,8 +142,9 @@ class Trainer:
     def _advance(self, progress: Progress) -> dict[str, float]:
         """Train one epoch, validate, and write both into `progress`; returns the new row of the history."""
         epoch = progress.epoch + 1
+        self._peak = self._reduced(progress.history)
         train_loss = self._train_epoch(epoch)
-        validation_loss, balanced_accuracy = self._validate()
+        validation_loss, score = self._validate()
         if not math.isfinite(train_loss + validation_loss):
             raise HeatproofError(
                 f"the loss is no longer finite in epoch {epoch}.",
@@ -149,7 +155,7 @@ class Trainer:
             "epoch": epoch,
             "train_loss": train_loss,
             "validation_loss": validation_loss,
-            "validation_balanced_accuracy": balanced_accuracy,
+            self.objective.column: score,
             "learning_rate": self._rate(epoch * self.steps_per_epoch - 1),
         }
         progress.epoch = epoch
@@ -186,26 +192,34 @@ class Trainer:
         return float(loss.detach())
 
     def _validate(self) -> tuple[float, float]:
-        """Return loss and balanced accuracy over the validation scans."""
+        """Return loss and score over the validation scans."""
         logits = self.predict("validation")
         targets = self._targets(self.parts.validation)
         loss = float(self._loss(logits.to(self.device), targets))
-        return loss, balanced_accuracy(logits, targets.cpu())
+        return loss, self.objective.score(logits, targets.cpu())
 
     def _training_batch(self, scan_ids: Sequence[str], epoch: int) -> Tensor:
         scans = ((scan_id, self.loader.scan(scan_id, "train")) for scan_id in scan_ids)
         return torch.stack([augment(scan, name, epoch, self.settings, self.seed) for name, scan in scans])
 
     def _targets(self, scan_ids: Sequence[str]) -> Tensor:
-        return torch.tensor([self.targets[scan_id] for scan_id in scan_ids], device=self.device)
+        return self.objective.targets([self.targets[scan_id] for scan_id in scan_ids]).to(self.device)
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         weights = None if self._weights is None else self._weights.to(self.device)
-        return functional.cross_entropy(logits.float(), targets, weight=weights)
+        return self.objective.loss(logits, targets, weights)
+
+    def _reduced(self, history: Sequence[Mapping[str, float]]) -> float:
+        """Return the largest learning rate of the next epoch."""
+        settings = self.settings
+        if settings.schedule != "plateau":
+            return settings.learning_rate
+        losses = [row["validation_loss"] for row in history]
+        return settings.learning_rate * settings.plateau_factor ** reductions(losses, settings.plateau_patience)
 
     def _rate(self, step: int) -> float:
         n_steps = self.settings.epochs * self.steps_per_epoch
-        return learning_rate(self.settings.schedule, self.settings.learning_rate, step, n_steps)
+        return learning_rate(self.settings.schedule, self._peak, step, n_steps)
 
     def _arithmetic(self) -> AbstractContextManager:
         if self.settings.precision == "bfloat16":
@@ -217,17 +231,6 @@ class Trainer:
             return False
         waited = progress.epoch - max(progress.best_epoch, self.settings.patience_after)
         return waited >= self.settings.patience
-
-
-def class_weights(targets: Sequence[int], kind: str) -> Tensor | None:
-    """Return the weight of each class in the loss, or None for equal ones.
-
-    ``balanced`` gives n / (classes * n_class), so that every class counts the same in sum.
-    """
-    if kind == "none":
-        return None
-    counts = torch.bincount(torch.tensor(targets)).float()
-    return counts.sum() / (len(counts) * counts.clamp(min=1))
 
 
 def choose_optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -286,7 +289,8 @@ def _epoch_bar(done: int, total: int) -> Iterator:
 
 
 def _line(row: Mapping[str, float]) -> str:
+    (column,) = set(SCORE_COLUMNS) & set(row)
     return (
         f"epoch {row['epoch']:.0f}: loss {row['train_loss']:.4f}, validation {row['validation_loss']:.4f}, "
-        f"balanced accuracy {row['validation_balanced_accuracy']:.3f}"
+        f"{column.removeprefix('validation_').replace('_', ' ')} {row[column]:.3f}"
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,22 @@ def balanced_accuracy(logits: Tensor, targets: Tensor) -> float:
     return float(torch.stack([correct[targets == label].mean() for label in targets.unique()]).mean())
 
 
+def r_squared(outputs: Tensor, targets: Tensor) -> float:
+    """Return the share of the targets' variance that is explained; NaN where they are all the same.
+
+    Parameters
+    ----------
+    outputs : Tensor, shape (n, 1)
+        Estimates.
+    targets : Tensor, shape (n,)
+        Numbers.
+    """
+    numbers = targets.double()
+    total = float(((numbers - numbers.mean()) ** 2).sum())
+    left = float(((outputs[:, 0].double() - numbers) ** 2).sum())
+    return 1 - left / total if total > 0 else float("nan")
+
+
 def prediction_table(logits: dict[str, Tensor], parts: FoldParts, participants: pd.DataFrame) -> pd.DataFrame:
     """Return one row per part and scan: who, true target, logits, probabilities (softmax), predicted class.
 
@@ -77,20 +93,57 @@ def prediction_table(logits: dict[str, Tensor], parts: FoldParts, participants: 
     participants : DataFrame
         Indexed by scan id.
     """
+
+    def answers(values: Tensor, person: pd.Series) -> dict[str, Any]:
+        row = {f"logit_{index}": float(value) for index, value in enumerate(values)}
+        row |= {f"probability_{index}": float(p) for index, p in enumerate(values.softmax(0))}
+        return {**row, "predicted": int(values.argmax())}
+
+    return _table(logits, parts, participants, answers)
+
+
+def estimate_table(
+    estimates: dict[str, Tensor], parts: FoldParts, participants: pd.DataFrame, output: str
+) -> pd.DataFrame:
+    """Return one row per part and scan: who, class 0 of 1, what was measured and what the network says.
+
+    Parameters
+    ----------
+    estimates : dict of str to Tensor, shape (n, 1)
+        Part -> estimates for its scans, in their order and in the unit of the output.
+    parts : FoldParts
+        The fold.
+    participants : DataFrame
+        Indexed by scan id; the column `output` has what was measured.
+    output : str
+        Name of the number.
+    """
+
+    def answers(values: Tensor, person: pd.Series) -> dict[str, Any]:
+        return {"predicted": 0, "output": output, "measured": float(person[output]), "estimate": float(values[0])}
+
+    return _table(estimates, parts, participants, answers)
+
+
+def _table(
+    outputs: dict[str, Tensor],
+    parts: FoldParts,
+    participants: pd.DataFrame,
+    answers: Callable[[Tensor, pd.Series], dict[str, Any]],
+) -> pd.DataFrame:
+    """Return one row per part and scan: who it is, and what a function makes of the network's outputs."""
     import pandas as pd
 
     rows = []
     for part in PARTS:
-        for scan_id, values in zip(getattr(parts, part), logits[part].double(), strict=True):
+        for scan_id, values in zip(getattr(parts, part), outputs[part].double(), strict=True):
             person = participants.loc[scan_id]
-            row = {
+            who = {
                 "scan_id": scan_id,
                 "participant_id": person["participant_id"],
                 "diagnosis": person["diagnosis"],
                 "part": part,
                 "target": int(person["target"]),
             }
-            row |= {f"logit_{index}": float(value) for index, value in enumerate(values)}
-            row |= {f"probability_{index}": float(p) for index, p in enumerate(values.softmax(0))}
-            rows.append({**row, "predicted": int(values.argmax())})
+            rows.append({**who, **answers(values, person)})
     return pd.DataFrame(rows)

@@ -10,7 +10,7 @@ from heatproof.errors import ConfigError
 
 CHOICES = {
     "optimizer": ("adam", "adamw", "sgd"),
-    "schedule": ("constant", "one_cycle"),
+    "schedule": ("constant", "one_cycle", "plateau"),
     "class_weights": ("none", "balanced"),
     "precision": ("float32", "tf32", "bfloat16"),
     "memory_format": ("auto", "contiguous", "channels_last"),
@@ -36,8 +36,12 @@ class TrainingSettings:
         Optimiser.
     momentum : float
         Share of the last step that ``sgd`` takes again, 0 or more and below 1.
-    schedule : {"constant", "one_cycle"}
+    schedule : {"constant", "one_cycle", "plateau"}
         Course of the learning rate (Smith & Topin 2019 for one_cycle).
+    plateau_factor : float
+        What ``plateau`` multiplies the learning rate with, between 0 and 1.
+    plateau_patience : int
+        Epochs without a lower validation loss that ``plateau`` waits for.
     patience : int or None
         Epochs without a lower validation loss before training stops; None trains to the end.
     patience_after : int
@@ -71,6 +75,8 @@ class TrainingSettings:
     optimizer: str = "adam"
     momentum: float = 0.9
     schedule: str = "constant"
+    plateau_factor: float = 0.5
+    plateau_patience: int = 10
     patience: int | None = 10
     patience_after: int = 0
     class_weights: str = "none"
@@ -103,6 +109,13 @@ class TrainingSettings:
                 f"{self.momentum} is no momentum.",
                 field="training.momentum",
                 remedy="use 0 or more and less than 1.",
+            )
+
+        if not (0 < self.plateau_factor < 1 and self.plateau_patience >= 0):
+            raise ConfigError(
+                f"{self.plateau_factor} after {self.plateau_patience} epochs does not lower the learning rate.",
+                field="training.plateau_factor",
+                remedy="use a factor between 0 and 1 and a plateau_patience of 0 or more.",
             )
 
     @classmethod

@@ -9,7 +9,7 @@ from ..isolation import arithmetic
 from ..linear_maps import fast_order
 from ..registry import register
 from ..targets import start_values
-from .layers import chosen_layer, on_grid, weighted_sum
+from .layers import channel_map, chosen_layer
 from .tail import Tail, network_after
 
 
@@ -25,6 +25,7 @@ def ablationcam(
     target: torch.Tensor | None,
     *,
     layer: str | None = None,
+    rectified: bool = True,
     start: str = "logit",
     batch_size: int,
 ) -> torch.Tensor:
@@ -33,7 +34,8 @@ def ablationcam(
     The weight of channel k is (y - y_k) / |y|, y being the score and y_k that with channel k of the layer's
     output set to zero. The paper divides by y, which it takes to be positive: for a negative score that would
     turn the sign of the map, so that it showed what speaks against the class. A score of exactly zero divides
-    nothing.
+    nothing. The weight of channel k for a value is y - y_k, in its unit: no share of a number whose zero is a
+    convention means anything.
 
     Only the part of the network after the layer runs for each channel (see `tail`). Always at the precision of
     the scans: the loss of one channel is smaller than the steps of bfloat16.
@@ -44,15 +46,17 @@ def ablationcam(
         See `heatproof.attribution.attribute`.
     layer : str, optional
         Name of the layer; by default the deepest convolution.
-    start : {"logit", "probability"}
-        The score.
+    rectified : bool
+        Whether what lowers the explained number is left out, as published; else the map is signed.
+    start : {"logit", "probability", "value"}
+        The score, or a value.
     batch_size : int
         Most scans in one pass; as many ablated feature maps as have no more values than these.
 
     Returns
     -------
     Tensor, shape (B, 1, *S)
-        Not negative; larger is more for the class. Interpolated (multi)linearly.
+        Not negative if rectified; larger is more for the class. Interpolated (multi)linearly.
 
     Raises
     ------
@@ -64,8 +68,9 @@ def ablationcam(
         tail = network_after(model, inputs, layer)
         complete = start_values(tail.output, target, start)
         lost = complete[:, None] - ablated_scores(tail, target, start, batch_size)
-    scale = torch.where(complete == 0, 1.0, complete.abs())
-    return on_grid(weighted_sum(lost / scale[:, None], tail.features).relu(), inputs.shape[2:])
+    undivided = (complete == 0) | (start == "value")
+    scale = torch.where(undivided, 1.0, complete.abs())
+    return channel_map(lost / scale[:, None], tail.features, inputs.shape[2:], rectified)
 
 
 def ablated_scores(tail: Tail, target: torch.Tensor | None, start: str, batch_size: int) -> torch.Tensor:

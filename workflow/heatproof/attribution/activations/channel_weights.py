@@ -9,7 +9,7 @@ from ...errors import UnsupportedModelError
 from ..gradients import guided_backprop
 from ..registry import register
 from ..shared import Pass
-from .layers import activations_and_gradients, chosen_layer, on_grid, rectified_layer, weighted_sum
+from .layers import activations_and_gradients, channel_map, chosen_layer, rectified_layer
 
 
 @register(
@@ -25,6 +25,7 @@ def gradcam(
     target: torch.Tensor | None,
     *,
     layer: str | None = None,
+    rectified: bool = True,
     start: str = "logit",
     shared: Pass | None = None,
 ) -> torch.Tensor:
@@ -36,7 +37,9 @@ def gradcam(
         See `heatproof.attribution.attribute`.
     layer : str, optional
         Name of the layer; by default the deepest convolution.
-    start : {"logit", "probability"}
+    rectified : bool
+        Whether what lowers the explained number is left out, as published; else the map is signed.
+    start : {"logit", "probability", "value"}
         What is differentiated.
     shared : Pass, optional
         A forward pass that other methods use too.
@@ -44,7 +47,7 @@ def gradcam(
     Returns
     -------
     Tensor, shape (B, 1, *S)
-        Not negative; larger is more for the class. Interpolated (multi)linearly.
+        Not negative if rectified; larger is more for the class. Interpolated (multi)linearly.
 
     Raises
     ------
@@ -53,7 +56,7 @@ def gradcam(
     """
     layer = chosen_layer(model, layer)
     features, gradient = activations_and_gradients(model, inputs, target, layer, start, shared)
-    return on_grid(weighted_sum(gradient.flatten(2).mean(2), features).relu(), inputs.shape[2:])
+    return channel_map(gradient.flatten(2).mean(2), features, inputs.shape[2:], rectified)
 
 
 @register(
@@ -80,7 +83,7 @@ def guided_gradcam(
         See `heatproof.attribution.attribute`.
     layer : str, optional
         Name of the layer of Grad-CAM; by default the deepest convolution.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     shared : Pass, optional
         A forward pass that other methods use too.
@@ -122,14 +125,17 @@ def gradcam_plus_plus(
     nothing has to keep g^2 away from zero. The factor exp(S), one per scan, is left out of the weights, as is
     the normalisation of alpha in the authors' code, of which the paper says nothing.
 
+    A value is explained as Y = S, the limit of exp(tS) / t for small t, in which alpha is 1/2 everywhere: how steep
+    the exponential is would depend on the value's unit.
+
     Parameters
     ----------
     model, inputs, target
         See `heatproof.attribution.attribute`.
     layer : str, optional
         Name of the layer; by default the rectifier after the deepest convolution.
-    start : {"logit", "probability"}
-        The score S.
+    start : {"logit", "probability", "value"}
+        The score S, or a value Y.
     shared : Pass, optional
         A forward pass that other methods use too.
 
@@ -141,16 +147,18 @@ def gradcam_plus_plus(
     Raises
     ------
     UnsupportedModelError
-        As `gradcam`; no rectifier follows the deepest convolution; the layer's output is negative to the point
-        that 2 + g sum(A) is, which turns the sign of weights: the formula is made for rectified feature maps.
+        As `gradcam`; no rectifier follows the deepest convolution; of a score, the layer's output is negative to the
+        point that 2 + g sum(A) is, which turns the sign of weights: the formula is made for rectified feature maps.
     """
     layer = rectified_layer(model, layer)
     features, gradient = activations_and_gradients(model, inputs, target, layer, start, shared)
     positive = gradient.relu()
-    denominator = 2 + positive * features.flatten(2).sum(2).reshape(*features.shape[:2], *[1] * (features.ndim - 2))
+    steepness = 0.0 if start == "value" else 1.0
+    sums = features.flatten(2).sum(2).reshape(*features.shape[:2], *[1] * (features.ndim - 2))
+    denominator = 2 + steepness * positive * sums
     if bool((denominator <= 0).any()):
         raise not_rectified("Grad-CAM++", layer)
-    return on_grid(weighted_sum((positive / denominator).flatten(2).sum(2), features).relu(), inputs.shape[2:])
+    return channel_map((positive / denominator).flatten(2).sum(2), features, inputs.shape[2:], rectified=True)
 
 
 @register(
@@ -166,6 +174,7 @@ def xgradcam(
     target: torch.Tensor | None,
     *,
     layer: str | None = None,
+    rectified: bool = True,
     start: str = "logit",
     shared: Pass | None = None,
 ) -> torch.Tensor:
@@ -181,7 +190,9 @@ def xgradcam(
         See `heatproof.attribution.attribute`.
     layer : str, optional
         Name of the layer; by default the rectifier after the deepest convolution.
-    start : {"logit", "probability"}
+    rectified : bool
+        Whether what lowers the explained number is left out, as published; else the map is signed.
+    start : {"logit", "probability", "value"}
         What is differentiated.
     shared : Pass, optional
         A forward pass that other methods use too.
@@ -189,7 +200,7 @@ def xgradcam(
     Returns
     -------
     Tensor, shape (B, 1, *S)
-        Not negative; larger is more for the class. Interpolated (multi)linearly.
+        Not negative if rectified; larger is more for the class. Interpolated (multi)linearly.
 
     Raises
     ------
@@ -205,7 +216,7 @@ def xgradcam(
     if bool(((total <= 0) & ~is_empty).any()):
         raise not_rectified("XGrad-CAM", layer)
     weights = torch.where(is_empty, 0.0, (flat * gradient.flatten(2)).sum(2) / total)
-    return on_grid(weighted_sum(weights, features).relu(), inputs.shape[2:])
+    return channel_map(weights, features, inputs.shape[2:], rectified)
 
 
 def not_rectified(method: str, layer: str) -> UnsupportedModelError:

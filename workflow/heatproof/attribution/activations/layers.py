@@ -93,6 +93,15 @@ def weighted_sum(weights: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     return (weights.reshape(*weights.shape, *[1] * (features.ndim - 2)) * features).sum(1, keepdim=True)
 
 
+def channel_map(weights: torch.Tensor, features: torch.Tensor, size: torch.Size, rectified: bool) -> torch.Tensor:
+    """Return features (B, K, *T) weighted by channel (B, K) and summed, on a grid, shape (B, 1, *S).
+
+    Rectified is what speaks for a class. Of a number that may rise or fall, what makes it fall is an explanation too.
+    """
+    summed = weighted_sum(weights, features)
+    return on_grid(summed.relu() if rectified else summed, size)
+
+
 def on_grid(coarse: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """Return maps (N, C, *T) interpolated (multi)linearly onto a grid, voxel centres to voxel centres."""
     return functional.interpolate(coarse, size=tuple(size), mode=LINEAR_MODES[len(size)], align_corners=False)

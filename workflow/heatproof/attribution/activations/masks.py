@@ -8,7 +8,7 @@ from torch import nn
 from ..batches import pairs
 from ..passes import of_scans, scores
 from ..registry import register
-from .layers import chosen_layer, features_and_output, on_grid, weighted_sum
+from .layers import channel_map, chosen_layer, features_and_output, on_grid
 
 # Feature maps that vary by less than this many rounding errors of their largest value are constant.
 ROUNDING = 8
@@ -26,6 +26,7 @@ def scorecam(
     target: torch.Tensor | None,
     *,
     layer: str | None = None,
+    rectified: bool = True,
     start: str = "logit",
     batch_size: int,
 ) -> torch.Tensor:
@@ -38,21 +39,27 @@ def scorecam(
     over channels and weighs by the class probability.) A constant feature map cannot be scaled to 0..1; it is
     left out, as in the authors' code.
 
+    The weight of a value's channel is definition 4 of the paper as it stands, without the softmax: by how much the
+    value of the scan seen through the channel is above that of an empty scan. A softmax of numbers with a unit
+    would give all weight to one channel in milliseconds and the same to each in seconds.
+
     Parameters
     ----------
     model, inputs, target
         See `heatproof.attribution.attribute`.
     layer : str, optional
         Name of the layer; by default the deepest convolution.
-    start : {"logit", "probability"}
-        The score.
+    rectified : bool
+        Whether what lowers the explained number is left out, as published; else the map is signed.
+    start : {"logit", "probability", "value"}
+        The score, or a value.
     batch_size : int
         Most masked scans in one pass.
 
     Returns
     -------
     Tensor, shape (B, 1, *S)
-        Not negative; larger is more for the class; zero when every feature map is constant. Interpolated
+        Not negative if rectified; larger is more for the class; zero when every feature map is constant. Interpolated
         (multi)linearly.
 
     Raises
@@ -70,8 +77,12 @@ def scorecam(
             found = scores(model, masked, of_scans(target, scans), start, batch_size)
             confidence[scans, channels] = found.to(confidence)
     usable = confidence > -torch.inf
-    weights = torch.where(usable.any(1, keepdim=True), confidence.softmax(1), 0.0)
-    return on_grid(weighted_sum(weights, features).relu(), inputs.shape[2:])
+    if start == "value":
+        empty = scores(model, torch.zeros_like(inputs), target, start, batch_size).to(confidence)
+        weights = torch.where(usable, confidence - empty[:, None], 0.0)
+    else:
+        weights = torch.where(usable.any(1, keepdim=True), confidence.softmax(1), 0.0)
+    return channel_map(weights, features, inputs.shape[2:], rectified)
 
 
 def unit_masks(features: torch.Tensor, size: torch.Size) -> tuple[torch.Tensor, torch.Tensor]:

@@ -37,7 +37,7 @@ def hirescam(
         See `heatproof.attribution.attribute`.
     layer : str, optional
         Name of the layer; by default the deepest convolution.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     shared : Pass, optional
         A forward pass that other methods use too.
@@ -81,7 +81,7 @@ def layercam(
         See `heatproof.attribution.attribute`.
     layer : str, optional
         Name of the layer; by default the deepest convolution. The paper's point is that shallow ones serve too.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     shared : Pass, optional
         A forward pass that other methods use too.

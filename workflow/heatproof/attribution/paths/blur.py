@@ -47,7 +47,7 @@ def blur_ig(
         Steps on the way.
     spacing : {"linear", "square_root"}
         Even steps of the standard deviation, or of the variance.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     batch_size : int
         Points in one pass; memory does not grow with `n_steps`.

@@ -15,6 +15,7 @@ from ..sampling import checked_samples, noise_deviation
 from ..streams import normal_of_copies, stream
 
 BASELINES = ("training", "zero", "control_mean", "blurred")
+POSITIONS = ("stratified", "random")
 
 
 @register(
@@ -32,6 +33,7 @@ def expected_gradients(
     blur_sigma: float = 4.0,
     n_samples: int = 50,
     noise_level: float = 0.0,
+    positions: str = "stratified",
     start: str = "logit",
     background: torch.Tensor | None = None,
     control_mean: torch.Tensor | None = None,
@@ -42,9 +44,7 @@ def expected_gradients(
 ) -> Attribution:
     """Return the mean of (scan - baseline) times the gradient at a random point between the two.
 
-    With training scans as baselines these are expected gradients; with noise on the scan, Gradient SHAP. The
-    random positions are stratified: one in each of `n_samples` equal parts of the way, which leaves the mean
-    as it is and lowers its variance.
+    With training scans as baselines these are expected gradients; with noise on the scan, Gradient SHAP.
 
     Parameters
     ----------
@@ -59,7 +59,10 @@ def expected_gradients(
         Random points.
     noise_level : float
         Standard deviation of noise on the scan, as a share of its largest minus its least value.
-    start : {"logit", "probability"}
+    positions : {"stratified", "random"}
+        One random point in each of `n_samples` equal parts of the way, which leaves the mean as it is and lowers its
+        variance, or each anywhere on it, as published.
+    start : {"logit", "probability", "value"}
         What is differentiated.
     background : Tensor, shape (N, C, *S), optional
         Training scans, for ``baseline="training"``.
@@ -78,7 +81,7 @@ def expected_gradients(
     Raises
     ------
     ConfigError
-        An unknown baseline, or one whose arrays were not passed.
+        An unknown baseline or kind of positions, or a baseline whose arrays were not passed.
     """
     checked_samples(n_samples, noise_level)
     from_training = choice(baseline, BASELINES, "baseline") == "training"
@@ -86,7 +89,7 @@ def expected_gradients(
         begin = background_scans(inputs, background)
     else:
         begin = baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma)
-    drawn, positions = random_points(len(begin), n_samples, seed, scan_keys)
+    drawn, places = random_points(len(begin), n_samples, choice(positions, POSITIONS, "positions"), seed, scan_keys)
     if not from_training:
         drawn = torch.arange(len(inputs))[:, None].expand(-1, n_samples)
     deviation = noise_deviation(inputs, noise_level)
@@ -97,23 +100,23 @@ def expected_gradients(
             noise = normal_of_copies(inputs, seed, "expected_gradients", scan_keys, scans, samples)
             ends = ends + column(deviation[scans], inputs) * noise
         begins = begin[drawn[scans, samples]]
-        points = begins + column(positions[scans, samples], inputs) * (ends - begins)
+        points = begins + column(places[scans, samples], inputs) * (ends - begins)
         gradient = input_gradient(model, points, of_scans(target, scans), start)
         maps.index_add_(0, scans.to(inputs.device), gradient.mul_(ends - begins), alpha=1 / n_samples)
     return Attribution.promising(maps, rise(model, inputs, begin, drawn, target, start, batch_size))
 
 
 def random_points(
-    n_background: int, n_samples: int, seed: int, scan_keys: Sequence[object]
+    n_background: int, n_samples: int, positions: str, seed: int, scan_keys: Sequence[object]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return for each scan and sample a baseline's index and a position on the way, both (B, n_samples)."""
-    drawn, positions = [], []
+    drawn, places = [], []
     for key in scan_keys:
         random = stream(seed, "expected_gradients", key)
         drawn.append(torch.randint(n_background, (n_samples,), generator=random))
         inside = torch.rand(n_samples, generator=random, dtype=torch.float64)
-        positions.append((torch.arange(n_samples) + inside) / n_samples)
-    return torch.stack(drawn), torch.stack(positions)
+        places.append((torch.arange(n_samples) + inside) / n_samples if positions == "stratified" else inside)
+    return torch.stack(drawn), torch.stack(places)
 
 
 def rise(

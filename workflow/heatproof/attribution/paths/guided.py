@@ -61,7 +61,7 @@ def guided_ig(
     max_distance : float
         How far a value may be ahead of or behind the straight way, as a share of its own way; 0 is integrated
         gradients with left sums, 1 leaves the path free.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     control_mean : Tensor, shape (C, *S), optional
         Mean training scan of the controls, for ``baseline="control_mean"``.

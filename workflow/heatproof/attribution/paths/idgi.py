@@ -44,7 +44,7 @@ def idgi(
         See `paths.straight.integrated_gradients`.
     n_steps : int
         Steps on the way.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated; the paper explains the probability.
     batch_size : int
         Points in one pass.

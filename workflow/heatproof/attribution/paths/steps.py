@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from ..registry import whole_number
 
-RULES = ("left", "right", "middle", "trapezoid")
+RULES = ("left", "right", "middle", "trapezoid", "gauss_legendre")
 
 
 def path_points(n_steps: int, rule: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return where on the path (0 baseline, 1 scan) gradients are taken, and their weights, both (n_steps,).
 
-    The weights sum to one. (Captum 0.9 weights its trapezoid by 1/n, which sums to (n - 1)/n.)
+    The weights sum to one. (Captum 0.9 weights its trapezoid by 1/n, which sums to (n - 1)/n; Gauss-Legendre is its
+    default.)
 
     Raises
     ------
@@ -26,6 +28,9 @@ def path_points(n_steps: int, rule: str) -> tuple[torch.Tensor, torch.Tensor]:
         weights = torch.full((n_steps,), 1 / (n_steps - 1), dtype=torch.float64)
         weights[[0, -1]] /= 2
         return steps / (n_steps - 1), weights
+    if rule == "gauss_legendre":
+        places, weight = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(n_steps))
+        return (places + 1) / 2, weight / 2
     offset = {"left": 0.0, "middle": 0.5, "right": 1.0}[rule]
     return (steps + offset) / n_steps, weights
 
@@ -42,8 +47,8 @@ def allotted_points(values: torch.Tensor, n_steps: int, rule: str) -> tuple[torc
         The explained number at the ends of the intervals.
     n_steps : int
         Points in all, at least one per interval (two for a trapezoid).
-    rule : {"left", "right", "middle", "trapezoid"}
-        Riemann sum inside each interval.
+    rule : {"left", "right", "middle", "trapezoid", "gauss_legendre"}
+        Sum inside each interval.
     """
     n_intervals = len(values) - 1
     least = 2 if rule == "trapezoid" else 1

@@ -58,13 +58,14 @@ def integrated_gradients(
         2302.11107); or a trapezoid sum that is refined where it misses the rise of the explained number, until
         the misses together are below `tolerance` or `n_steps` gradients were taken. Adaptive steps keep the
         gradients of one scan in memory.
-    rule : {"left", "right", "middle", "trapezoid"}
-        Riemann sum of uniform and nonuniform steps; the published studies use left.
+    rule : {"left", "right", "middle", "trapezoid", "gauss_legendre"}
+        Riemann sum of uniform and nonuniform steps, which the published studies take on the left, or the points and
+        weights of Gauss and Legendre.
     n_steps : int
         Gradients on the way.
     tolerance : float
         Largest miss of adaptive steps, as a share of f(scan) - f(baseline).
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     control_mean : Tensor, shape (C, *S), optional
         Mean training scan of the controls, for ``baseline="control_mean"``.

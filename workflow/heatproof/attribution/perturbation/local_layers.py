@@ -114,7 +114,7 @@ def sliding(layer: Any) -> Sliding | None:
             dilation,
             before,
             0.0,
-            lambda patches: convolve(patches, weight, bias, stride, 0, dilation, groups),
+            lambda patches: convolve(patches, weight, bias, stride, (0,) * len(stride), dilation, groups),
         )
     n_axes = {**AXES_OF_MAXIMA, **AXES_OF_AVERAGES}.get(kind, 0)
     if kind in AXES_OF_MAXIMA and not layer.return_indices:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from .incremental import Boxes, IncrementalNetwork, as_maps, as_rows
 from .windows import box, check_windows, covering_mean, per_axis, window_corners
 
 PARTS = ("window", "region")
+CHANNELS = ("together", "apart")
 # The effort of an incremental pass, as a share of a whole one, from which on patches are not worth their cutting.
 LARGEST_EFFORT = 0.6
 
@@ -37,6 +38,7 @@ def occlusion(
     by: str = "window",
     window: int | Sequence[int] | None = None,
     stride: int | Sequence[int] | None = None,
+    channels: str = "together",
     baseline: str | torch.Tensor = "zero",
     blur_sigma: float = 4.0,
     start: str = "logit",
@@ -47,9 +49,8 @@ def occlusion(
 ) -> torch.Tensor:
     """Return how far the explained number falls when a window or a region takes the values of a baseline.
 
-    A voxel gets the mean fall of the windows that cover it, or the fall of its region. All channels are
-    replaced together. In networks whose graph is known, only what a window touches is recomputed
-    (`incremental`), which changes nothing but rounding.
+    A voxel gets the mean fall of the windows that cover it, or the fall of its region. In networks whose graph is
+    known, only what a window touches is recomputed (`incremental`), which changes nothing but rounding.
 
     Parameters
     ----------
@@ -62,11 +63,14 @@ def occlusion(
     stride : int or sequence of int, optional
         Voxels from one box to the next; by default half the window, at least 1. The first box begins at the
         first voxel; the last may reach beyond the grid.
+    channels : {"together", "apart"}
+        Whether a window or region is replaced in all channels at once, or in one after the other: where channels are
+        places of their own, as the leads of an electrocardiogram.
     baseline : {"zero", "control_mean", "blurred"} or Tensor (C, *S) or (1, C, *S)
         What is put there, see `paths.straight.integrated_gradients`.
     blur_sigma : float
         Standard deviation in voxels of the Gaussian that makes the blurred baseline.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What falls.
     regions : Tensor of int, shape (*S)
         Labels, for ``by="region"``; 0 is no region and stays 0 in the map.
@@ -77,7 +81,7 @@ def occlusion(
 
     Returns
     -------
-    Tensor, shape (B, 1, *S)
+    Tensor, shape (B, 1, *S), or (B, C, *S) with channels apart
 
     Raises
     ------
@@ -85,18 +89,28 @@ def occlusion(
         A window that is larger than the grid, a stride that leaves voxels out, or labels that do not fit.
     """
     fill = baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma)
+    fills = [fill] if choice(channels, CHANNELS, "channels") == "together" else list(channel_fills(inputs, fill))
     if choice(by, PARTS, "by") == "region":
         labels = checked_regions(regions, inputs)
         with arithmetic("float32"):
-            return occluded_regions(model, inputs, target, fill, labels, start, batch_size)
+            maps = [occluded_regions(model, inputs, target, each, labels, start, batch_size) for each in fills]
+        return torch.cat(maps, 1)
     sizes = tuple(inputs.shape[2:])
     window = per_axis(window, [max(1, size // 10) for size in sizes], "window")
     stride = per_axis(stride, [max(1, each // 2) for each in window], "stride")
     check_windows(sizes, window, stride)
     corners = torch.tensor(list(window_corners(sizes, window, stride)), device=inputs.device)
     with arithmetic("float32"):  # the fall of one window is smaller than the steps of bfloat16
-        falls = window_falls(model, inputs, target, fill, corners, window, start, batch_size)
-    return covering_mean(falls, corners, window, sizes).to(inputs)
+        falls = [window_falls(model, inputs, target, each, corners, window, start, batch_size) for each in fills]
+    return torch.cat([covering_mean(each, corners, window, sizes) for each in falls], 1).to(inputs)
+
+
+def channel_fills(inputs: torch.Tensor, fill: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield for each channel the scans with that channel alone taken from the baseline, shape (B, C, *S)."""
+    for channel in range(inputs.shape[1]):
+        replaced = inputs.clone()
+        replaced[:, channel] = fill[:, channel]
+        yield replaced
 
 
 def window_falls(

@@ -55,8 +55,10 @@ def rise(
         What a masked voxel is set to, see `paths.straight.integrated_gradients`; zero is the published one.
     blur_sigma : float
         Standard deviation in voxels of the Gaussian that makes the blurred baseline.
-    start : {"logit", "probability"}
-        What weights a mask; the probability is the published one.
+    start : {"logit", "probability", "value"}
+        What weights a mask; the probability is the published one. A value weighs by how much it is above that of
+        the fully masked scan, which for probabilities near zero there is the published weight: its offset would
+        drown the map in the sum of the masks.
     control_mean, zero_intensity
         See `paths.straight.integrated_gradients`.
     seed, scan_keys
@@ -67,8 +69,8 @@ def rise(
     Returns
     -------
     Tensor, shape (B, 1, *S)
-        Sum of score x mask, over n_samples x probability (eq. 6). Not centred: a voxel that does not matter has
-        about the mean score, not 0.
+        Sum of weight x mask, over n_samples x probability (eq. 6). Not centred: a voxel that does not matter has
+        about the mean weight, not 0.
 
     Raises
     ------
@@ -77,6 +79,9 @@ def rise(
     """
     check_masks(n_samples, cells, probability)
     fill = baseline_scans(inputs, baseline, control_mean, zero_intensity, blur_sigma)
+    begin = inputs.new_zeros(len(inputs))
+    if start == "value":
+        begin = scores(model, fill, target, start, batch_size).to(begin)
     maps = torch.zeros_like(inputs[:, :1])
     for scans, samples in pairs(len(inputs), n_samples, batch_size):
         masks = torch.stack(
@@ -86,7 +91,7 @@ def rise(
             ]
         ).to(inputs)[:, None]
         seen = torch.lerp(fill[scans], inputs[scans], masks)
-        found = scores(model, seen, of_scans(target, scans), start, batch_size)
+        found = scores(model, seen, of_scans(target, scans), start, batch_size) - begin[scans]
         maps.index_add_(0, scans.to(inputs.device), masks.mul_(column(found, masks)), alpha=1 / n_samples / probability)
     return maps
 

@@ -85,7 +85,7 @@ def xrai(
         Share of the scan after which no more segments are taken; the rest has its mean. Full only.
     min_pixel_diff : int, optional
         Segments that add fewer voxels are dropped; 50 in images, else one in 3000 of the grid (at least 1).
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is differentiated.
     control_mean : Tensor, shape (C, *S), optional
         Mean training scan of the controls, for ``baseline="control_mean"``.

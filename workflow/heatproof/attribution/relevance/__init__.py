@@ -46,6 +46,11 @@ def lrp(
     Activations and dropout pass relevance on, the winner of a maximum takes all, averages and additions are
     linear maps like any other, concatenations part. A layer without a rule is refused.
 
+    The relevance of a value is how far it is above the network's answer to an empty scan (zeros), which is taken out of
+    the bias of the last layer (Letzgus et al. 2022, arXiv 2112.11407, explain a regression relative to a reference
+    and put it into the last layer likewise). Without biases that answer is 0; with them it is the number's convention
+    (a mean PR interval, degrees above freezing), which would be shared out among the evidence and set its sign.
+
     Parameters
     ----------
     model, inputs, target
@@ -80,7 +85,7 @@ def lrp(
         Fold a batch normalisation into the convolution before it, or pass relevance through it unchanged, as
         in Boehle et al. and Wang et al. One that follows no convolution (DenseNet) passes relevance on unless
         biases absorb it: then its shift is a bias like any other.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         The relevance that is distributed.
 
     Returns
@@ -109,6 +114,8 @@ def propagate(
     """Return the relevance of every voxel, telling `record` the relevance of every step on the way."""
     network = Network(model, settings)
     with torch.no_grad():
+        if settings.start == "value":
+            network.measure_from(torch.zeros_like(inputs[:1]))
         logits, kept = network.forward(inputs)
         begin = start_values(logits, target, settings.start)
         relevance = torch.zeros_like(logits)

@@ -35,6 +35,8 @@ class Network:
     ----------
     first : set of fx.Node
         The convolutions and dense layers that no other one comes before.
+    origin : Tensor, shape (1, K), or None
+        What is taken from the output, where no last layer has a bias to take it from.
     """
 
     model: nn.Module
@@ -43,6 +45,7 @@ class Network:
     graph: fx.Graph = field(init=False)
     layers: dict[fx.Node, Layer] = field(init=False, default_factory=dict)
     first: set[fx.Node] = field(init=False)
+    origin: torch.Tensor | None = field(init=False, default=None)
     scan: fx.Node = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +111,19 @@ class Network:
         rectifies = isinstance(layer, PassThrough) and (layer.function is torch.relu or type(layer.function) is nn.ReLU)
         return PassThrough(functional.relu_) if rectifies and before.makes_new_tensor else layer
 
+    def measure_from(self, scan: torch.Tensor) -> None:
+        """Let the outputs be differences from those for a scan (1, C, *S), by the bias of a dense last layer."""
+        reference, _ = self.forward(scan)
+        (node,) = next(node for node in self.graph.nodes if node.op == "output").all_input_nodes
+        while is_reshape(node) or isinstance(self.layers.get(node), (Folded, Reshape)):
+            node = node.all_input_nodes[0]
+        layer = self.layers.get(node)
+        is_dense = isinstance(layer, Linear) and isinstance(layer.linear, Dense)
+        if isinstance(layer, Linear) and is_dense and len(layer.linear.weight) == reference.numel():
+            self.layers[node] = layer.lowered(reference.flatten())
+        else:
+            self.origin = reference
+
     def forward(self, scans: torch.Tensor) -> tuple[torch.Tensor, dict[fx.Node, Any]]:
         """Return the network's output for some scans, and what each step has kept."""
         values: dict[fx.Node, Any] = {self.scan: scans}
@@ -115,7 +131,8 @@ class Network:
         waiting = {node: len(node.users) for node in self.graph.nodes}
         for node in self.graph.nodes:
             if node.op == "output":
-                return self.output(values, node), kept
+                outputs = self.output(values, node)
+                return outputs if self.origin is None else outputs - self.origin, kept
             if node.op != "placeholder":
                 values[node], kept[node] = self.step(node, values)
             for source in node.all_input_nodes:

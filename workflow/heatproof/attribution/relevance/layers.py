@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Protocol
 
@@ -58,6 +59,12 @@ class Linear:
         """Return the relevance of the inputs."""
         assert isinstance(saved, torch.Tensor) and rule is not None
         return [rule.split(self.linear, saved, relevance)]
+
+    def lowered(self, numbers: torch.Tensor) -> Linear:
+        """Return this map with less of a bias, one number per output."""
+        twin = copy.copy(self.linear)
+        twin.bias = -numbers if self.linear.bias is None else self.linear.bias - numbers
+        return Linear(twin)
 
     def folded(self, normalisation: Scaling) -> Linear:
         """Return this map followed by a scaling per channel, as one map."""

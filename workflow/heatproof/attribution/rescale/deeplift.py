@@ -48,7 +48,7 @@ class Linearised:
         ----------
         others : Tensor, shape (B, C, *S) or (1, C, *S)
         target : Tensor of int, shape (B,), or None
-        start : {"logit", "probability"}
+        start : {"logit", "probability", "value"}
         keep : bool
             Whether the points will be compared with still other ones.
 
@@ -91,7 +91,7 @@ class Linearised:
 
 
 def margin(outputs: torch.Tensor, target: torch.Tensor | None, start: str) -> torch.Tensor:
-    """Return what is explained, shape (B,): the logit, or that of which the probability is the logistic function.
+    """Return what is explained, shape (B,): the output, or that of which the probability is the logistic function.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def margin(outputs: torch.Tensor, target: torch.Tensor | None, start: str) -> to
         rescale rule says what each logit contributes.
     """
     logit = start_values(outputs, target, "logit")
-    if choice(start, STARTS, "start") == "logit" or outputs.ndim == 1 or outputs.shape[1] == 1:
+    if choice(start, STARTS, "start") != "probability" or outputs.ndim == 1 or outputs.shape[1] == 1:
         return logit
     if outputs.shape[1] > 2:
         raise UnsupportedModelError(
@@ -144,7 +144,7 @@ def deeplift(
         The scan without the evidence, see `paths.straight.integrated_gradients`.
     blur_sigma : float
         Standard deviation in voxels of the Gaussian that makes the blurred baseline.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         What is explained. A probability is a logistic function of the logit (one class) or of the difference of
         two; of more classes it is refused.
     control_mean, zero_intensity
@@ -196,7 +196,7 @@ def deepshap(
         Every scan is compared with the same training scans.
     n_samples : int, optional
         How many of the `background` scans, the first ones; by default all.
-    start : {"logit", "probability"}
+    start : {"logit", "probability", "value"}
         See `deeplift`.
     background : Tensor, shape (N, C, *S)
         Training scans.

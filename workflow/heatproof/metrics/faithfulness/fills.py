@@ -11,7 +11,7 @@ import torch
 from heatproof.attribution.smoothing import gaussian_smooth
 from heatproof.errors import ConfigError, GeometryError
 from heatproof.metrics.faithfulness.asking import as_array
-from heatproof.metrics.faithfulness.imputation import check_noise, noisy_linear
+from heatproof.metrics.faithfulness.imputation import check_noise, interpolated, noisy_linear
 from heatproof.randomness import generator
 
 FILLS = ("zero", "mean", "control_mean", "blur", "noisy_linear")
@@ -27,6 +27,7 @@ def filler(
     blur_sigma: float = 4.0,
     noise: float = 0.01,
     seed: int = 0,
+    leads: bool = False,
 ) -> Fill:
     """Return a function from removed voxels, shape (*S,), to the scan without them, shape (C, *S).
 
@@ -46,6 +47,8 @@ def filler(
         Standard deviation of the noise of ``noisy_linear``, in the unit of the scan; one field of noise per scan and
         seed, so that no map is favoured by luck.
     seed : int
+    leads : bool
+        Whether the first space axis holds leads, which are no neighbours: each is filled from itself alone.
 
     Raises
     ------
@@ -60,8 +63,10 @@ def filler(
         refuse_reference(fill, reference)
         check_noise(noise)
         standard = generator(seed, "faithfulness", "imputation").standard_normal(image.shape)
+        if leads:
+            return lambda removed: _imputed_by_lead(image, removed, noise * standard)
         return lambda removed: noisy_linear(image, removed, noise, standard)
-    content = fill_content(image, mask, fill, reference, blur_sigma)
+    content = (content_by_lead if leads else fill_content)(image, mask, fill, reference, blur_sigma)
     return lambda removed: np.where(removed, content, image)
 
 
@@ -95,6 +100,27 @@ def fill_content(
     if not 0 < blur_sigma < np.inf:
         raise ConfigError(f"blur_sigma is {blur_sigma}.", field="blur_sigma", remedy="use a number above 0.")
     return gaussian_smooth(torch.from_numpy(image)[None], blur_sigma)[0].numpy()
+
+
+def content_by_lead(
+    image: np.ndarray, mask: np.ndarray, fill: str, reference: Any = None, blur_sigma: float = 4.0
+) -> np.ndarray:
+    """Return `fill_content` of a scan (C, leads, *S) made of each lead alone; a lead outside the mask stays."""
+    given = None if reference is None else constant_content(image, reference)
+    content = image.copy()
+    for lead in np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1)):
+        own = None if given is None else given[:, lead]
+        content[:, lead] = fill_content(image[:, lead], mask[lead], fill, own, blur_sigma)
+    return content
+
+
+def _imputed_by_lead(image: np.ndarray, removed: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return a scan (C, leads, *S) whose removed places are imputed within their lead."""
+    if removed.ndim == 2:
+        filled = interpolated(image, removed)
+    else:
+        filled = np.stack([noisy_linear(own, gone) for own, gone in zip(image.swapaxes(0, 1), removed, strict=True)], 1)
+    return np.where(removed, filled + noise, filled)
 
 
 def constant_content(image: np.ndarray, reference: Any) -> np.ndarray:

@@ -20,6 +20,7 @@ from heatproof.metrics.faithfulness.ranking import check_grid
 from heatproof.randomness import generator, integer_seed
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def fine_tuned(
@@ -33,6 +34,7 @@ def fine_tuned(
     fill: Any = 0.0,
     mask: Any = None,
     weight_decay: float = 1e-4,
+    loss: Loss | None = None,
 ) -> nn.Module:
     """Return a copy of a network, tuned on scans of which a random part is removed (Zheng et al., arXiv 2410.02970).
 
@@ -62,6 +64,8 @@ def fine_tuned(
     mask : array_like of bool, shape (*S,), optional
         Voxels that can be removed; all by default.
     weight_decay : float
+    loss : callable, optional
+        From answers (B, K) and what `batches` has beside the scans to one number; `training_loss` by default.
 
     Returns
     -------
@@ -90,15 +94,15 @@ def fine_tuned(
         for step, (scans, classes) in zip(range(n_steps), endless(batches), strict=False):
             kept, content = holes(scans, beta, seed, step, fill, mask)
             damaged = torch.where(kept.to(device), scans.to(device), content.to(device))
-            loss = training_loss(twin(damaged), classes.to(device))
-            if not torch.isfinite(loss):
+            current = (loss or training_loss)(twin(damaged), classes.to(device))
+            if not torch.isfinite(current):
                 raise ConfigError(
-                    f"The loss is {loss.item()} at step {step}.",
+                    f"The loss is {current.item()} at step {step}.",
                     field="learning_rate",
                     remedy="use a smaller learning rate, and check the scans for values that are not finite.",
                 )
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            current.backward()
             optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return twin.eval().requires_grad_(False)

@@ -53,6 +53,7 @@ def removal_curves(
     reference: Any = None,
     blur_sigma: float = 4.0,
     noise: float = 0.01,
+    leads: bool = False,
 ) -> RemovalCurves:
     """Return the curves of deletion or insertion (Petsiuk, Das and Saenko, BMVC 2018, arXiv 1806.07421, section 3.3).
 
@@ -82,6 +83,8 @@ def removal_curves(
         Draws the order of ties and the noise of a fill, the same for every map.
     batch_size : int
         Scans in one call of `predict`; memory does not grow with maps or shares.
+    leads : bool
+        Whether the first space axis holds leads, see `fills.filler`.
 
     Raises
     ------
@@ -98,7 +101,7 @@ def removal_curves(
     scan = RankedScan.of(image, maps, mask, seed)
     counts = voxel_counts(shares, scan.places.size)
     filled = filler(
-        scan.image, scan.mask, fill, reference=reference, blur_sigma=blur_sigma, noise=noise, seed=seed
+        scan.image, scan.mask, fill, reference=reference, blur_sigma=blur_sigma, noise=noise, seed=seed, leads=leads
     )  # fmt: skip
     # An empty and a full removal are the same scan for every map: they are asked once.
     ends = (counts == 0) | (counts == scan.places.size)

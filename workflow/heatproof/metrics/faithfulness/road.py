@@ -48,6 +48,7 @@ def road(
     mask: Any = None,
     seed: int,
     batch_size: int = 32,
+    leads: bool = False,
 ) -> RoadScores:
     """Return ROAD scores (Rong, Leemann, Borisov, Kasneci and Kasneci, ICML 2022, arXiv 2202.00449).
 
@@ -57,7 +58,7 @@ def road(
 
     Parameters
     ----------
-    image, maps, predict, target, mask, seed, batch_size
+    image, maps, predict, target, mask, seed, batch_size, leads
         See `removal.removal_curves`.
     shares : sequence of float
         Shares of the mask's voxels that are removed.
@@ -82,6 +83,7 @@ def road(
             seed=seed,
             batch_size=batch_size,
             noise=noise,
+            leads=leads,
         ).probability.mean(axis=0)
         for order in ORDERS
     ]

@@ -14,7 +14,11 @@ NULLS = ("turned", "phase")
 
 
 def null_maps(
-    heatmap: np.ndarray, generator: np.random.Generator, kinds: Sequence[str] = NULLS, mask: np.ndarray | None = None
+    heatmap: np.ndarray,
+    generator: np.random.Generator,
+    kinds: Sequence[str] = NULLS,
+    mask: np.ndarray | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return nulls of one map.
 
@@ -31,6 +35,9 @@ def null_maps(
         the order of a random field with the map's spectrum (see `heatproof.metrics.nulls`).
     mask : ndarray of bool, shape (*S,), or None
         Where nulls are laid out; they are 0 elsewhere. Everywhere without one.
+    spacing : sequence of float, optional
+        Step along each axis. An infinite one says that places along it are no neighbours (leads): nothing is flipped
+        along such an axis, and fields are smooth along the others alone.
 
     Returns
     -------
@@ -47,6 +54,8 @@ def null_maps(
     if unknown:
         raise ConfigError(f"unknown nulls: {unknown}.", field="nulls", remedy=f"use {', '.join(NULLS)}.")
     space = Space.of(heatmap, mask)
+    if spacing is not None:
+        space = Space(space.mask, tuple(spacing))
     (own,) = generator.spawn(1)
     found = {}
     for kind in kinds:
@@ -62,8 +71,8 @@ def null_maps(
 
 def _turned(heatmap: np.ndarray, space: Space, generator: np.random.Generator) -> np.ndarray:
     """Return the map flipped inside the mask, with its own values there (see `null_maps`)."""
-    values, flipped = space.take(heatmap), space.take(np.flip(heatmap))
-    lonely = ~space.take(np.flip(space.mask))
+    values, flipped = space.take(heatmap), space.take(np.flip(heatmap, space.near))
+    lonely = ~space.take(np.flip(space.mask, space.near))
     if lonely.any():
         # Shuffled first, so that equal values do not follow each other voxel by voxel.
         order = generator.permutation(np.flatnonzero(~lonely))

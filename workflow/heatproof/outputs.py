@@ -1,0 +1,84 @@
+"""What a completed study asks its networks to predict, and whether its cohort can answer.
+
+Nothing heavy is imported here, because the Snakefile reads it each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from heatproof.errors import ConfigError
+from heatproof.studies import LINEAR_NETWORKS
+
+# Outputs of the sources that can draw each of their scans again with one number changed.
+SIMULATED = {"beats": ("heart_rate", "pr", "qt", "qrs", "r_v5", "t_v5", "j_v5")}
+# Sources of pictures and volumes, which have diagnoses only.
+WITHOUT_OUTPUTS = (
+    "phantom", "anatomies", "lesions", "bids", "caps", "oasis", "images", "cheng", "radiography",
+)  # fmt: skip
+# Probes that ask for the probability of a class.
+CLASS_PROBES = ("aic", "sic")
+
+
+def offered_outputs(cohort: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the outputs of a configured cohort, or None where only its data tell."""
+    return () if cohort["source"] in WITHOUT_OUTPUTS else SIMULATED.get(cohort["source"])
+
+
+def simulator_of(study: Mapping[str, Any], model: str) -> dict[str, Any] | None:
+    """Return the cohort entry that a model's certificate draws scans from; None for classifiers and real scans."""
+    cohort = study["cohort"]
+    asked = study["models"][model].get("output") and cohort["source"] in SIMULATED
+    return dict(cohort) if asked else None
+
+
+def simulator_modules(study: Mapping[str, Any], model: str) -> list[str]:
+    """Return the modules that draw a model's counterfactual scans: their code decides on its certificate."""
+    simulator = simulator_of(study, model)
+    return [f"heatproof.cohorts.{simulator['source']}"] if simulator else []
+
+
+def check_outputs(study: Mapping[str, Any], path: tuple[str, ...], source: str) -> None:
+    """Check that every model can be trained for its output, and that its probes need no classes.
+
+    Parameters
+    ----------
+    study : mapping
+        The completed study.
+    path : tuple of str
+        Where it stands in the configuration.
+    source : str
+        Name of the file, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If an output is unknown, missing, or asked of a model or a probe that knows classes only.
+    """
+
+    def refused(problem: str, where: tuple[str, ...], remedy: str) -> ConfigError:
+        return ConfigError(problem, file=source, field=".".join((*path, *where)), remedy=remedy)
+
+    offered = offered_outputs(study["cohort"])
+    for name, model in study["models"].items():
+        output, where = model.get("output"), ("models", name, "output")
+        if not output:
+            if offered:
+                raise refused("the cohort has no classes.", where, f"use one of {', '.join(offered)}.")
+            continue
+        if model["network"] in LINEAR_NETWORKS:
+            raise refused(f"a {model['network']} predicts classes only.", where, "use a network, such as ecg_resnet.")
+        if offered is not None and output not in offered:
+            remedy = f"use one of {', '.join(offered)}." if offered else "remove it, for a classifier."
+            raise refused(f"the cohort has no output '{output}'.", where, remedy)
+        training = {**study["training"], **model["training"]}
+        if training["class_weights"] != "none":
+            raise refused("numbers have no class weights.", ("models", name, "training"), "set class_weights: none.")
+        for probe in study["probes"]["metrics"]:
+            if probe in CLASS_PROBES:
+                raise refused(
+                    f"'{probe}' asks for the probability of a class, which the model '{name}' does not give.",
+                    ("probes", "metrics"),
+                    "leave it out, or use insertion, deletion or road.",
+                )
