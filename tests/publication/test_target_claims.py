@@ -31,19 +31,19 @@ def tables(by_truth, by_metric=None, tau=None, half=0.02, recipe="corrected"):
         for method, mean in zip(METHODS, (by_metric or {}).get(target, ()), strict=False):
             shared = {"model": target, "recipe": recipe, "method": method, "is_control": False}
             ends = {"mean": mean, "low": mean - half, "high": mean + half, "metric": "perturbation"}
-            asked += [{**shared, **ends, "setting": setting} for setting in ("published 25", "corrected noise 25")]
+            asked += [{**shared, **ends, "setting": setting} for setting in ("published 25", "corrected noise 25 points")]
         if tau is not None:
-            shared = {"model": target, "recipe": recipe, "is_truth": True, "tau_methods": tau,
+            shared = {"model": target, "recipe": recipe, "tau_methods": tau,
                       "tau_methods_low": tau - 0.1, "tau_methods_high": tau + 0.1}  # fmt: skip
-            pair = ("perturbation", "published 25"), ("average_precision", "counterfactual")
-            for (a, set_a), (b, set_b) in (pair, (("road", "x"), pair[1])):
-                agreed.append({**shared, "metric_a": a, "setting_a": set_a, "metric_b": b, "setting_b": set_b})
+            truth = {"truth": "counterfactual", "truth_metric": "average_precision"}
+            agreed += [{**shared, **truth, "metric": metric, "setting": setting} for metric, setting in
+                       (("perturbation", "published 25"), ("road", "x"))]  # fmt: skip
     empty = {"mean": 0.0, "low": 0.0, "high": 0.0, "metric": "", "setting": "", "method": "", "is_control": True}
     asked = asked or [{"model": "", "recipe": "", **empty}]
-    sides = {f"{name}_{side}": "" for name in ("metric", "setting") for side in "ab"}
-    agreed = agreed or [{"model": "", "recipe": "", **sides, "is_truth": False, "tau_methods": 0.0}]
+    names = ("model", "recipe", "metric", "setting", "truth", "truth_metric")
+    agreed = agreed or [{**dict.fromkeys(names, ""), "tau_methods": 0.0}]
     return {"ranking": pd.DataFrame(ranked), "faithfulness": pd.DataFrame(asked),
-            "metric_agreement": pd.DataFrame(agreed)}  # fmt: skip
+            "truth_agreement": pd.DataFrame(agreed)}  # fmt: skip
 
 
 def evidence(recipe="corrected", **given):
@@ -123,7 +123,7 @@ def test_e3_compares_the_published_perturbation_metric_with_the_truth(tau, verdi
     assert found == verdict and effect.count("tau") == 2, "ROAD beside the truth is not the paper's metric"
     nothing = evidence("as_published", by_truth={"pr": GOOD_FIRST})
     for one in nothing.values():
-        one.tables["metric_agreement"] = one.tables["metric_agreement"].iloc[:0]
+        one.tables["truth_agreement"] = one.tables["truth_agreement"].iloc[:0]
     assert target_claims.measure_disagrees(nothing)[0] == NOT_TESTABLE
     without = evidence(by_truth={"pr": GOOD_FIRST}, tau=tau)
     assert target_claims.measure_disagrees(without)[0] == NOT_TESTABLE, "no corrected setting is in the table"
@@ -157,8 +157,9 @@ def test_a_measure_of_which_less_is_better_is_turned_round():
 def test_both_recipes_are_in_the_table_though_all_networks_follow_one():
     truth = {"pr": GOOD_FIRST, "qt": (0.7, 0.9, 0.5, 0.3, 0.1)}
     made = tables(by_truth=truth, by_metric={"pr": GOOD_FIRST, "qt": GOOD_FIRST}, tau=0.1)
-    made |= {name: pd.DataFrame(columns=["recipe", "model", "metric", "setting"]) for name in
-             ("metric_reliability", "median_curves", "sanity")}  # fmt: skip
+    empty = ["recipe", "model", "metric", "setting", "metric_a", "metric_b", "is_truth", "tau_methods"]
+    others = ("metric_reliability", "median_curves", "sanity", "metric_agreement")
+    made |= {name: pd.DataFrame(columns=empty) for name in others}
     found = claims_table(made, ENTRIES, ("corrected",), settings=())
     verdicts = found.set_index(["claim", "recipe"])["verdict"]
     assert verdicts["E1", "corrected"] == SUPPORTED

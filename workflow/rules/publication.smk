@@ -132,8 +132,9 @@ rule report:
         templates=lambda wildcards: {
             path.name: path.read_text(encoding="utf-8")
             for path in sorted(
-                Path(PACKAGE_ROOT, "heatproof/publication/templates").iterdir()
+                Path(PACKAGE_ROOT, "heatproof/publication/templates").glob("*.*")
             )
+            if path.stem.split(".")[0] in ("report", "parts")
         },
     script:
         "../scripts/report.py"

@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from heatproof.cohorts.leads import STANDARD_LEADS as LEADS
 from heatproof.cohorts.waves import Bound
 
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 # Leads that are recorded; the other four follow from I and II.
 RECORDED = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 V5, V6 = RECORDED.index("V5"), RECORDED.index("V6")

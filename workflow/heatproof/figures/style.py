@@ -29,6 +29,8 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 VERDICT_COLOURS = {"yes": BLUE, "no": VERMILION, "undecided": INK}
 VERDICT_MARKERS = {"yes": "o", "no": "X", "undecided": "D"}
 
+# Id in the SVG of a figure that has nothing to show.
+ABSENT = "nothing-to-draw"
 SETTINGS: dict[str, Any] = {
     "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 8.5,
@@ -171,12 +173,12 @@ def save(figure: Figure, paths: Iterable[str | Path]) -> None:
 
 
 def absent(reason: str) -> Figure:
-    """Return a figure that says why there is nothing to draw."""
+    """Return a figure that says why there is nothing to draw; its drawing has the mark `ABSENT`."""
     with drawing() as make:
         figure = make(figsize=(6.4, 1.4), layout="constrained")
         axes = figure.add_subplot()
         axes.axis("off")
-        axes.text(0.5, 0.5, escape(reason), ha="center", va="center", color="#56606b", wrap=True)
+        axes.text(0.5, 0.5, escape(reason), ha="center", va="center", color="#56606b", wrap=True, gid=ABSENT)
     return figure
 
 

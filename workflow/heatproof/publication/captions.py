@@ -7,8 +7,8 @@ TABLES = (
     "ranking", "comparisons", "rank_stability", "rank_summary", "concordance", "performance", "area_relevance", "gain",
     "volume_relevance", "nulls", "recipes",
     "residuals", "location", "exclusions",
-    "certificates", "claims", "faithfulness", "metric_agreement", "metric_reliability", "sanity", "median_curves",
-    "unanswered",
+    "certificates", "claims", "faithfulness", "metric_agreement", "truth_agreement", "metric_reliability", "sanity",
+    "median_curves", "unanswered",
 )  # fmt: skip
 
 # How the captions call what methods are compared with.
@@ -98,6 +98,13 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Do the metrics agree?",
         "Kendall's tau between the orders in which two metrics put the methods, with 95 % interval over people; "
         "is_truth marks pairs with a metric against the exact truth.",
+    ),
+    "truth_agreement": (
+        "Does a metric without truth find the order of the truth?",
+        "Rank correlation between the methods' means by each metric and by average precision against the truth of each "
+        "scan, with 95 % interval over people: 1 is the same order. rho is Spearman's, tau Kendall's, over all methods "
+        "or without controls; rho_scans is the mean within single scans. exact_rank is the place that a metric gives "
+        "to the truth itself among the methods.",
     ),
     "metric_reliability": (
         "Do scans agree about the methods?",

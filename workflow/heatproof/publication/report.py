@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from heatproof.figures.catalogue import FIGURES
-from heatproof.figures.style import label
+from heatproof.figures.style import ABSENT, label
 from heatproof.publication import condensed, glossary
 from heatproof.publication.captions import with_prior
 from heatproof.publication.privacy import shareable
@@ -135,11 +135,16 @@ def _context(study: StudyReport) -> dict[str, Any]:
         "truth": _truth_words(summary),
         "direction": direction(summary.view) if summary.view else "",
         "reach": _reach(summary),
-        "figures": [_figure(name, study.figures[name], prior) for name in FIGURES if name in study.figures],
+        "figures": [_figure(name, study.figures[name], prior) for name in FIGURES if _shows(study.figures.get(name))],
         "tables": condensed.tables(study.tables, study.leakage, summary.view, prior),
         "published": published,
         "config": json.dumps(shareable(dict(study.config)), indent=2, ensure_ascii=False, default=str),
     }
+
+
+def _shows(files: Mapping[str, bytes] | None) -> bool:
+    """Return whether a figure was drawn, and is more than the line that says why there is nothing to draw."""
+    return bool(files) and f'id="{ABSENT}"'.encode() not in (files or {}).get("svg", b"")
 
 
 def _truth_words(summary: Summary) -> str:

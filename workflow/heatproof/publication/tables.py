@@ -130,11 +130,17 @@ def probe_tables(collected: Collected, scored: pd.DataFrame, resampling: Mapping
     return {
         "faithfulness": statistics.faithfulness(collected.probes, **resampling),
         "metric_agreement": statistics.metric_agreement(collected.probes, scored, **bootstrap),
+        "truth_agreement": statistics.truth_agreement(collected.probes, scored, **bootstrap),
         "metric_reliability": statistics.metric_reliability(collected.probes, scored, **bootstrap),
         "sanity": statistics.sanity(collected.probes, collected.spreads, **bootstrap),
-        "median_curves": statistics.median_curves(collected.curves),
+        "median_curves": statistics.median_curves(information(collected.curves)),
         "unanswered": unanswered(collected.unanswered),
     }
+
+
+def information(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the information curves among the curves of a study."""
+    return curves[curves["metric"].isin(("aic", "sic"))]
 
 
 def unanswered(rows: pd.DataFrame) -> pd.DataFrame:

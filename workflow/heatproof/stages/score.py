@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 AREA_COLUMNS = (
     "scan_id", "participant_id", "diagnosis", "target", "predicted", "area", "name", "n_voxels", "volume_mm3", "sum",
-    "density",
+    "density", "mass",
 )  # fmt: skip
 
 
@@ -204,7 +204,9 @@ class _Job:
         labels = self.store.labels(scan_id)
         if labels is not None:
             table = relevance_by_area(heatmap[None], labels, self._listed, [scan_id])
-            self._areas.append(table.assign(predicted=self.predicted[scan_id]))
+            # How much relevance of either sign there is: positive and negative parts do not cancel.
+            mass = relevance_by_area(np.abs(heatmap)[None], labels, self._listed)["sum"]
+            self._areas.append(table.assign(predicted=self.predicted[scan_id], mass=mass))
 
     def fold_rows(self) -> list[dict[str, Any]]:
         """Return the scores of the fold's mean maps."""

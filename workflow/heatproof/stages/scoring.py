@@ -48,11 +48,6 @@ class Origin:
         }
 
 
-def summed(heatmap: np.ndarray) -> np.ndarray:
-    """Return one map (C, *space) over its channels, shape (*space,): truths and areas are about places."""
-    return heatmap.sum(axis=0, dtype=np.float32)
-
-
 def score_rows(
     scores: Iterable[Score],
     *,
