@@ -40,7 +40,9 @@ rule train:
         seed=SEED,
         permute_labels=lambda wildcards: wildcards.permuted != "",
         checkpoint=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/checkpoint.safetensors",
-        simulator=lambda wildcards: outputs.simulator_of(study_of(wildcards), wildcards.model),
+        simulator=lambda wildcards: outputs.simulator_of(
+            study_of(wildcards), wildcards.model
+        ),
         root=DATA_ROOT,
         code=lambda wildcards: source_digest(
             "heatproof.stages.train",

@@ -17,7 +17,7 @@ VOLUME_COLUMNS = ("scan_id", "area", "name", "volume_mm3")
 
 
 def area_volumes(scan: RawScan, source: Source) -> Mapping[int, float]:
-    """Return the volume of each area in mm3, empty where the scan says nothing about it.
+    """Return the volume of each area in mm3, empty where the scan says nothing about it, as a signal never does.
 
     Known volumes come first (a simulated scan, or labels counted on their own grid). Maps of tissue density
     are summed over the common areas. Else the scan's own labels are counted. A common atlas alone has the
@@ -30,6 +30,8 @@ def area_volumes(scan: RawScan, source: Source) -> Mapping[int, float]:
     source : Source
         Atlas, names and kind of values.
     """
+    if source.channel_names:
+        return {}
     if scan.volumes is not None:
         return {int(area): float(volume) for area, volume in scan.volumes.items()}
     labels, weights = scan.labels, None

@@ -158,8 +158,8 @@ FIGURES: dict[str, Entry] = {
     "ecg_grid": Entry(
         "Nine methods on one ECG, all leads",
         "The maps of nine methods of one scan, three by three as Storås et al. (2025) showed them to experts, and the "
-        "truth beside them; a block per network. A good method puts its ribbons where the truth has them, in the same "
-        "leads. Each map has a scale of its own: full width and colour at the 99.5th percentile of its |values|.",
+        "truth beside them, for the first network. A good method puts its ribbons where the truth has them, in the "
+        "same leads. Each map has a scale of its own: full width and colour at the 99.5th percentile of its |values|.",
     ),
     "ecg_lead": Entry(
         "Nine methods on one ECG, one lead",

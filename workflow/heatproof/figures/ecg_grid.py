@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # Storås et al. 2025, in the order of their grid: rows of three.
 PUBLISHED = (
-    "saliency", "deconvolution", "guided_backprop", "expected_gradients", "smoothgrad", "input_x_gradient",
-    "deeplift", "integrated_gradients", "gradcam",
+    "saliency", "deconvolution", "guided_backprop", "gradient_shap", "expected_gradients", "smoothgrad",
+    "input_x_gradient", "deeplift", "integrated_gradients", "gradcam",
 )  # fmt: skip
 ACROSS = 3
 # Printed mm per mm of paper: twelve leads of a median beat are small, one lead is large.

@@ -72,7 +72,7 @@ ACRONYMS = {
     "xgradcam": "XGradCAM", "xrai": "XRAI", "zplus": "z⁺", "ale": "ALE", "mri": "MRI", "emd": "EMD",
     "resnet": "ResNet", "ecg": "ECG", "aic": "AIC", "sic": "SIC", "road": "ROAD", "mprt": "MPRT", "iou": "IoU",
     "pr": "PR", "qrs": "QRS", "qt": "QT", "avr": "aVR", "avl": "aVL", "avf": "aVF", "ii": "II", "iii": "III",
-    **{f"v{number}": f"V{number}" for number in range(1, 7)}, "morf": "MoRF", "lerf": "LeRF",
+    **{f"v{number}": f"V{number}" for number in range(1, 7)}, "morf": "MoRF", "shap": "SHAP", "lerf": "LeRF",
     "densenet": "DenseNet", "boehle": "Böhle", "wang": "Wang", "auc": "AUC", "ad": "AD", "hc": "HC", "vbm": "VBM",
 }  # fmt: skip
 WHOLE = {
@@ -165,6 +165,12 @@ def own_look() -> Iterator[None]:
 
 def save(figure: Figure, paths: Iterable[str | Path]) -> None:
     """Write a figure to each path (``.svg`` or ``.png``), with the same bytes for the same figure."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        # Laid out once for all files: it takes as long as drawing.
+        with own_look():
+            engine.execute(figure)
+        figure.set_layout_engine("none")
     for path in paths:
         kind = Path(path).suffix.lstrip(".")
         metadata: dict[str, Any] = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}

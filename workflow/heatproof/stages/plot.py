@@ -213,9 +213,11 @@ def _ecg(study: StudyResults) -> Figure:
 
 
 def _ecg_grid(study: StudyResults, leads: str) -> Figure:
-    return draw_ecg_grid(
-        lead_examples(study), methods_by_model(study), study.controls, leads=leads, truth_words=truth_words(study)
-    )
+    methods = methods_by_model(study)
+    if leads == "all":
+        # Twelve leads of ten maps fill a page; the other networks have theirs lead by lead.
+        methods = dict(list(methods.items())[:1])
+    return draw_ecg_grid(lead_examples(study), methods, study.controls, leads=leads, truth_words=truth_words(study))
 
 
 def _waves(study: StudyResults) -> Figure:

@@ -30,7 +30,7 @@ from heatproof.training.labels import permute_by_person
 from heatproof.training.linear import fit_fold
 from heatproof.training.memory import keep_freed_memory
 from heatproof.training.objective import CLASSES, NUMBERS, SCORE_COLUMNS
-from heatproof.training.outputs import OutputScale, absorb, known_parts, unit_of
+from heatproof.training.outputs import OutputScale, absorb, known_parts, release, unit_of
 from heatproof.training.parts import planned_rows
 from heatproof.training.predictions import balanced_accuracy, estimate_table, predict_logits, prediction_table
 
@@ -228,10 +228,14 @@ def _fit_network(
     if initial:
         load_foreign_weights(network, initial)
     learned, objective = (scale.standardised(targets), NUMBERS) if scale else (targets, CLASSES)
+    some = loader.batch(parts.train[: job.settings.batch_size], "train") if scale else None
+    # Weights from elsewhere answer in the unit, like all that are stored; the loss is in standard units.
+    if scale and some is not None and initial and job.settings.epochs:
+        release(network, scale, some)
     trainer = Trainer(network, loader, parts, learned, job.settings, job.seed_for("loop"), objective)
     fitted = trainer.fit(checkpoint, digest)
-    if scale and fitted.history:  # weights that are used as they are answer in the unit already
-        absorb(network, scale, loader.batch(parts.train[: job.settings.batch_size], "train"))
+    if scale and some is not None and fitted.history:  # weights that are used as they are answer in the unit already
+        absorb(network, scale, some)
     facts = {"best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
     return _Fitted(network, fitted.history, facts)
 

@@ -128,6 +128,20 @@ def absorb(network: nn.Module, scale: OutputScale, scans: Tensor) -> None:
     UnsupportedModelError
         If the network has no such layer, or the answers did not change as they had to; it is left as it was.
     """
+    _rescale(network, scale.deviation, scale.mean, scans, TOLERANCE * scale.deviation)
+
+
+def release(network: nn.Module, scale: OutputScale, scans: Tensor) -> None:
+    """Let a network that answers in the unit of the target answer in standard units, in place: undo `absorb`.
+
+    Training goes on from the weights of another network only if they speak the units of its loss. Parameters and
+    errors are those of `absorb`.
+    """
+    _rescale(network, 1 / scale.deviation, -scale.mean / scale.deviation, scans, TOLERANCE)
+
+
+def _rescale(network: nn.Module, factor: float, offset: float, scans: Tensor, tolerance: float) -> None:
+    """Multiply a network's answers by a factor and add an offset through its last linear layer, or raise."""
     remedy = "use a network that ends in a linear layer with a bias, such as ecg_resnet."
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear) and layer.bias is not None]
     if not linear:
@@ -135,10 +149,10 @@ def absorb(network: nn.Module, scale: OutputScale, scans: Tensor) -> None:
     layer = linear[-1]
     before, weights = _answers(network, scans), copy.deepcopy(layer.state_dict())
     with torch.no_grad():
-        layer.weight.mul_(scale.deviation)
-        layer.bias.mul_(scale.deviation).add_(scale.mean)
-    expected = before * scale.deviation + scale.mean
-    if not bool(((_answers(network, scans) - expected).abs() <= TOLERANCE * scale.deviation).all()):
+        layer.weight.mul_(factor)
+        layer.bias.mul_(factor).add_(offset)
+    expected = before * factor + offset
+    if not bool(((_answers(network, scans) - expected).abs() <= tolerance).all()):
         layer.load_state_dict(weights)
         raise UnsupportedModelError(
             "the last linear layer does not give the network's answer: it cannot be put into the unit of the target.",
