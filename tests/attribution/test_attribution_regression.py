@@ -259,8 +259,20 @@ def test_lrp_of_a_value_is_that_of_the_network_measured_from_an_empty_scan(more)
     measured = copy.deepcopy(model)
     with torch.no_grad():
         last_layer(measured).bias -= model(torch.zeros(1, LEADS, POINTS, dtype=torch.float64))[0]
-    expected = attribute("lrp", measured, inputs, 1, **more)
+    # Biases take no share unless asked: they would absorb the shift, and with it most of the value.
+    expected = attribute("lrp", measured, inputs, 1, **{"bias": "ignore", **more})
     assert deviation(attribute("lrp", model, inputs, 1, output="value", **more), expected) < 1e-9
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma", "composite"])
+def test_lrp_of_a_value_adds_up_to_its_distance_from_an_empty_scan(rule):
+    model, inputs = network(), records()
+    with torch.no_grad():
+        promised = model(inputs)[:, 0] - model(torch.zeros_like(inputs))[:, 0]
+    found = attribute("lrp", model, inputs, rule=rule, epsilon=1e-9, output="value").sum(dim=(1, 2))
+    torch.testing.assert_close(found, promised, rtol=1e-5, atol=1e-7)
+    absorbed = attribute("lrp", model, inputs, rule=rule, epsilon=1e-9, bias="absorb", output="value").sum(dim=(1, 2))
+    assert not torch.allclose(absorbed, promised, rtol=0.01)
 
 
 def test_lrp_of_a_value_without_biases_is_the_published_one():

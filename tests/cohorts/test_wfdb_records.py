@@ -17,6 +17,7 @@ from heatproof.cohorts.leads import check_signal, places_of, resampled
 from heatproof.cohorts.median_beats import r_peaks
 from heatproof.cohorts.sources import open_source
 from heatproof.cohorts.store import Cohort
+from heatproof.cohorts.wave_areas import closed
 from heatproof.cohorts.wave_measurements import measured
 from heatproof.cohorts.waves import WAVES
 from heatproof.configuration import complete, schema_entries
@@ -192,6 +193,20 @@ def test_the_median_beat_is_the_sample_wise_median_of_the_beats(tmp_path: Path) 
         # What wanders from beat to beat is averaged away.
         clean = slow_median_beat(Ecg().signal(), times, 150, 250)
         assert np.std(cohort.scan("1") - clean) < 0.02
+
+
+def test_missing_ends_come_from_symmetry_or_for_qrs_from_the_other_leads() -> None:
+    whole = [20.0, 30, 38, 50, 62, 75, 120, 150, 170]
+    marks = np.array([[whole], [[p + 4 for p in whole]], [[p + 8 for p in whole]], [whole]])
+    marks[2, 0, [POINT["qrs_onset"], POINT["t_onset"], POINT["p_offset"]]] = np.nan
+    marks[3, 0, POINT["qrs_onset"] : POINT["qrs_offset"] + 1] = np.nan
+    found = closed(marks)
+    # QRS begins where the median of the two leads that mark it does; not 2 * 70 - 83 = 57.
+    assert found[2, 0, POINT["qrs_onset"]] == 52
+    assert found[2, 0, POINT["t_onset"]] == 2 * 158 - 178 and found[2, 0, POINT["p_offset"]] == 2 * 38 - 28
+    # A lead without a complex gets none.
+    assert np.isnan(found[3, 0, POINT["qrs_onset"] : POINT["qrs_offset"] + 1]).all()
+    np.testing.assert_array_equal(found[:2], marks[:2])
 
 
 def test_waves_become_areas_and_truths(tmp_path: Path) -> None:

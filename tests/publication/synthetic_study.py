@@ -464,7 +464,7 @@ def write_tables(study: Study) -> dict[str, Path]:
         spreads=folder / "spreads.parquet",
         exclusions=folder / "exclusions.parquet",
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
-        certificates=[],
+        certificates=sorted(folder.glob("*/fold-*/certificate.tsv")),
         intake=folder / "intake.tsv",
         volumes=folder / "volumes.tsv",
         cohort=folder / "cohort.h5",

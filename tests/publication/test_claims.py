@@ -10,7 +10,6 @@ from scipy.stats import spearmanr
 from heatproof.publication.claims import (
     CLAIMS,
     CONTRADICTED,
-    INPUT_WEIGHTED,
     NOT_TESTABLE,
     SUPPORTED,
     UNDECIDED,
@@ -18,6 +17,7 @@ from heatproof.publication.claims import (
     over_models,
 )
 from heatproof.publication.evidence import Evidence
+from heatproof.statistics.conditions import INPUT_WEIGHTED
 
 METHODS = {name: {"method": name} for name in ("scorecam", "xrai", "gradcam", "saliency", "random_noise")}
 RECIPE = "corrected"
@@ -93,6 +93,7 @@ def study(**tables: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "metric_reliability": reliability(),
         "median_curves": median_areas(SETTING).head(0),
         "sanity": sanity(True),
+        "certificates": pd.DataFrame(columns=["model", "output", "passes"]),
     }
     return {**empty, **tables}
 

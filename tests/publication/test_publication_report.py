@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from heatproof.figures.catalogue import FIGURES
+from heatproof.figures.style import ABSENT
 from heatproof.files import read_table, write_table
 from heatproof.publication.published import ALZHEIMERS, NOT_HERE, NOT_REPORTED, beside_ours
 from heatproof.publication.summary import summarise
@@ -140,7 +141,7 @@ def test_a_study_without_scores_still_reports(finished):
     assert summary_of(finished, ranking=ranking).view is None
 
 
-def test_ids_are_unique_links_resolve_and_images_are_described(page):
+def test_ids_are_unique_links_resolve_and_images_are_described(page, finished):
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     links = [attrs["href"] for attrs in page.all("a")]
@@ -149,8 +150,13 @@ def test_ids_are_unique_links_resolve_and_images_are_described(page):
     labelled = [attrs["aria-labelledby"] for _, attrs in page.tags if "aria-labelledby" in attrs]
     assert set(labelled) <= set(ids)
     images = page.all("img")
-    assert len(images) == len(FIGURES)
     assert all(image["alt"] and image["src"].startswith("data:image/") for image in images)
+    drawings = {name: (finished[0].folder / f"figures/{name}.svg").read_text(encoding="utf-8") for name in FIGURES}
+    drawn = [name for name, drawing in drawings.items() if ABSENT not in drawing]
+    # There is no ECG in this study, and the report does not say so twenty times.
+    assert {"ecg", "estimates", "waves"} <= set(FIGURES) - set(drawn)
+    titles = [image["alt"].removeprefix("Figure: ").split(". Its numbers")[0] for image in images]
+    assert titles == [FIGURES[name].title for name in drawn]
 
 
 def test_nothing_is_fetched(page, finished):

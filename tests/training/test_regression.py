@@ -18,7 +18,7 @@ from heatproof.stages import certify
 from heatproof.stages.train import TrainingJob, train
 from heatproof.training import ScanLoader
 from heatproof.training import loop as loop_module
-from heatproof.training.outputs import OutputScale, absorb
+from heatproof.training.outputs import OutputScale, absorb, release
 from heatproof.training.predictions import r_squared
 from heatproof.training.responses import asked_scans, simulated_responses
 from heatproof.training.schedule import reductions
@@ -183,6 +183,20 @@ def test_the_last_layer_absorbs_mean_and_deviation() -> None:
     before = network(scans).detach()
     absorb(network, OutputScale("qt", "ms", 400.0, 30.0), scans)
     torch.testing.assert_close(network(scans).detach(), before * 30 + 400)
+    # Another cohort's mean and deviation.
+    release(network, OutputScale("qt", "ms", 380.0, 40.0), scans)
+    torch.testing.assert_close(network(scans).detach(), (before * 30 + 20) / 40, atol=1e-5, rtol=1e-5)
+
+
+def test_training_goes_on_from_weights_that_answer_in_the_unit(folder, tmp_path) -> None:
+    """Steps so small that nothing is learned leave the answers of the first training as they are."""
+    first = run(folder, folder / "first")
+    entry = {**ENTRY, "initial_weights": "first/model.safetensors"}
+    still = {**TRAINING, "epochs": 1, "learning_rate": 1e-12, "batch_norm_momentum": 1e-12}
+    second = run(folder, tmp_path, entry=entry, training=still)
+    before, after = (read_table(path / "predictions.tsv")["estimate"] for path in (first, second))
+    np.testing.assert_allclose(after, before, rtol=1e-5)
+    assert read_table(second / "history.tsv")["validation_loss"][0] < 5  # in standard units, not in mV
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,8 @@ def test_the_context_hash_changes_with_what_matters_and_not_with_the_cores(tmp_p
 
 
 def test_an_unknown_source_lists_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match="injected, lesions, counterfactual, waves, meta_analysis, literature, atlas, mask"):
+    known = "injected, lesions, counterfactual, waves, meta_analysis, literature, atlas, mask"
+    with pytest.raises(ConfigError, match=known):
         build_truth({"source": "wishful"}, _context(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""How many jobs explain a run (`attribution.jobs`): the numbers are the same, and each job is run again when it has to."""
+"""How many jobs explain a run (`attribution.jobs`): the numbers are the same, and what changed is run again."""
 
 from __future__ import annotations
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from test_workflow import ROOT, snakemake
+from test_workflow import snakemake
 
 from heatproof.cohorts.waves import WAVES
 from heatproof.figures.style import ABSENT
@@ -22,7 +20,7 @@ from rated_study import LEADS
 CONFIG = Path(__file__).with_name("minimal_ecg.yaml")
 STUDY = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["studies"]["beats"]
 TARGETS = set(STUDY["models"])
-METHODS = {*STUDY["methods"]}
+METHODS = set(STUDY["methods"])
 # What a study of signals has something to draw for.
 DRAWN = {
     "ranking", "faithfulness", "metric_agreement", "areas", "training", "estimates", "ecg", "ecg_grid", "ecg_lead",
@@ -56,12 +54,9 @@ def test_each_network_has_its_certificate_and_every_rank_says_so(study: Path) ->
         assert leakage == others
         assert {"r2", "mae", "slope"} <= set(rows["check"])
     passes = certificates["passes"].astype(str)
-    expected = {model: "no" if (passes[rows.index] == "False").any() else "yes" for model, rows in
-                certificates.groupby("model")}  # fmt: skip
+    failed = set(certificates.loc[passes == "False", "model"])
     ranking = table(study, "ranking")
-    assert ranking.groupby("model")["certified"].unique().map(list).to_dict() == {
-        model: [word] for model, word in expected.items()
-    }
+    assert (ranking["certified"] == ranking["model"].isin(failed).map({True: "no", False: "yes"})).all()
     for model in TARGETS:
         beside = pd.read_csv(study / f"{model}/fold-0_seed-1/certificate.tsv", sep="\t", na_values=["n/a"])
         own = certificates[certificates["model"] == model].reset_index(drop=True)
@@ -84,7 +79,7 @@ def test_every_method_is_ranked_against_the_truth_of_each_number(study: Path) ->
     for model in TARGETS:
         asked = STUDY["models"][model].get("methods", METHODS)
         assert set(scans.loc[scans["model"] == model, "method"]) == set(asked)
-    assert np.isfinite(scans["mean"]).all() and np.isfinite(scans["chance"].where(scans["metric"] != "time_distance", 0)).all()
+    assert np.isfinite(scans["mean"]).all()
     # A network that measures R in V5 is explained there, noise anywhere.
     found = scans.query("model == 'r_v5' and metric == 'average_precision'").groupby("method")["mean"].mean()
     assert found["integrated_gradients"] > 3 * found["random_noise"]
@@ -95,9 +90,10 @@ def test_mass_is_counted_by_wave_and_lead(study: Path) -> None:
     areas = pd.read_parquet(study / "areas.parquet")
     assert set(areas["name"]) == {f"{lead} {wave}" for lead in LEADS for wave in WAVES}
     own = areas[(areas["model"] == "r_v5") & (areas["method"] == "integrated_gradients")]
-    mass = own.groupby(["scan_id", "name"])["mass"].sum().unstack()
-    np.testing.assert_allclose(mass.sum(axis=1), 1, rtol=1e-6)
-    assert mass.mean().idxmax() == "V5 qrs"
+    assert (areas["mass"] >= areas["sum"].abs() * (1 - 1e-6)).all()
+    mass = own.pivot(index="scan_id", columns="name", values="mass")
+    share = mass["V5 qrs"] / mass.sum(axis=1)
+    assert (mass.idxmax(axis=1) == "V5 qrs").all() and share.mean() > 1 / 3
     assert set(table(study, "area_relevance")["name"]) == set(areas["name"])
 
 
@@ -127,8 +123,8 @@ def test_the_claims_of_the_paper_are_judged_under_both_recipes(study: Path) -> N
 def test_the_report_shows_what_was_drawn_and_nothing_else(study: Path) -> None:
     drawings = {path.stem: path.read_text(encoding="utf-8") for path in (study / "figures").glob("*.svg")}
     drawn = {name for name, svg in drawings.items() if f'id="{ABSENT}"' not in svg}
-    assert DRAWN <= drawn
-    assert NOT_DRAWN <= set(drawings) - drawn
+    assert drawn >= DRAWN
+    assert set(drawings) - drawn >= NOT_DRAWN
     page = (study.parent / "report.html").read_text(encoding="utf-8")
     assert len(re.findall(r"<img[^>]+alt=\"Figure: ", page)) == len(drawn)
     assert "R²" in page and "fails its certificate" in page
@@ -163,9 +159,9 @@ def test_experts_rate_without_knowing_whose_maps_they_are_and_are_read_back(stud
     assert means.to_dict() == {"random_noise": 2, "saliency": 3, "integrated_gradients": 4}
     beside = read_text_table(study / "rating/expert_metrics.tsv")
     assert {"average_precision", "perturbation"} <= set(beside["metric"])
-    repeats = read_text_table(study / "rating/agreement.tsv").set_index("statistic")["value"]
-    assert float(repeats["weighted_kappa_repeats"].iloc[0] if hasattr(repeats["weighted_kappa_repeats"], "iloc")
-                 else repeats["weighted_kappa_repeats"]) == pytest.approx(1)  # fmt: skip
+    agreement = read_text_table(study / "rating/agreement.tsv")
+    own = agreement.query("statistic == 'weighted_kappa_repeats' and model == '(all)'")["value"].astype(float)
+    assert own.tolist() == [pytest.approx(1)]
 
 
 @pytest.mark.slow
@@ -176,10 +172,6 @@ def test_a_second_run_has_nothing_to_do(study: Path) -> None:
 
 @pytest.mark.slow
 def test_snakemake_finds_nothing_to_complain_about(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path), "--lint",
-         "--replace-workflow-config", "--configfile", str(CONFIG)],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+    done = snakemake(tmp_path, CONFIG, "--lint")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "good condition" in done.stdout + done.stderr

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from heatproof.cohorts.delineation import POINT
+from heatproof.cohorts.delineation import POINT, known_median
 from heatproof.cohorts.wave_measurements import AMPLITUDES, INTERVALS
 from heatproof.cohorts.waves import MARKED, Bound, wave_labels
 
@@ -16,20 +16,27 @@ J_MS = 20.0
 
 
 def closed(marks: np.ndarray) -> np.ndarray:
-    """Return marks with a wave that has a peak and one end made symmetric, so that it has both ends.
+    """Return marks with a wave that has a peak and one end, or a QRS complex with a peak, given both ends.
 
-    Some readers leave out the onset of T; a wave without a peak, or without any end, stays open.
+    Some readers leave out the onset of T: P and T are made symmetric. A QRS complex is not symmetric, but begins and
+    ends at nearly the same time everywhere: it takes what is missing from the median of the other leads. A wave
+    without a peak, or a P or T without any end, stays open.
 
     Parameters
     ----------
-    marks : ndarray, shape (..., 9)
+    marks : ndarray, shape (leads, n_beats, 9)
         See `heatproof.cohorts.delineation.POINTS`.
     """
     whole = marks.copy()
     for wave in MARKED:
-        onset, peak, offset = (marks[..., POINT[f"{wave}_{point}"]] for point in ("onset", "peak", "offset"))
-        whole[..., POINT[f"{wave}_onset"]] = np.where(np.isnan(onset), 2 * peak - offset, onset)
-        whole[..., POINT[f"{wave}_offset"]] = np.where(np.isnan(offset), 2 * peak - onset, offset)
+        columns = [POINT[f"{wave}_{point}"] for point in ("onset", "peak", "offset")]
+        onset, peak, offset = (marks[..., column] for column in columns)
+        if wave == "qrs":
+            others = (np.where(np.isnan(peak), np.nan, known_median(end, axis=0)) for end in (onset, offset))
+        else:
+            others = (2 * peak - end for end in (offset, onset))
+        for column, end in zip((columns[0], columns[2]), others, strict=True):
+            whole[..., column] = np.where(np.isnan(marks[..., column]), end, marks[..., column])
     return whole
 
 

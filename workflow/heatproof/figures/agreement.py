@@ -146,7 +146,7 @@ def _stars(keys: Sequence[Condition], failed: set[Condition]) -> list[str]:
 
 
 def _names(keys: Sequence[Condition], failed: set[Condition]) -> list[str]:
-    return [escape(shorten(condition_label(*key), 36) + (" *" if key in failed else "")) for key in keys]
+    return [escape(shorten(condition_label(*key), 44) + (" *" if key in failed else "")) for key in keys]
 
 
 def _matrix(

@@ -71,7 +71,7 @@ FIGURES: dict[str, Entry] = {
         "for the class and blue where they speak against it. A few scans illustrate; they rank nothing.",
     ),
     "mean_maps": Entry(
-        "Mean heatmaps on the template",
+        "Mean heatmaps",
         "Each row is the mean map of one method over the test scans, as absolute relevance scaled to its own "
         "99.9th percentile, on the same slices through the truth. The cyan outline is the truth: colour "
         "should lie inside it. Left is left; coordinates are millimetres in template space. Of signals there is a "

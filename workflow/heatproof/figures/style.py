@@ -122,7 +122,9 @@ def label(name: object) -> str:
 
 def condition_label(metric: str, setting: str) -> str:
     """Return a reader's name of a metric under one setting: ``SIC, nd push-pull information``."""
-    return ", ".join(part for part in (label(metric), str(setting).replace("_", "-")) if part)
+    # Every setting of a perturbation that is not the published one is a corrected one.
+    words = str(setting).replace("_", "-").removeprefix("corrected ")
+    return ", ".join(part for part in (label(metric), words) if part)
 
 
 def escape(text: str) -> str:

@@ -57,8 +57,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Certificates",
         "Whether a network that predicts a number has learned it from where it stands: share of variance (r2) and "
         "error on scans it has not seen, its answer when that number alone is changed (slope: 1 is right), and "
-        "when another one is (leakage, in standard deviations: 0 is right). A heatmap of a network that fails cannot "
-        "be held against the truth.",
+        "when another one is (leakage, on average and in standard deviations: 0 is right). Checks are passed by the "
+        "value, beside its interval. A heatmap of a network that fails cannot be held against the truth.",
     ),
     "area_relevance": (
         "Relevance by area",

@@ -15,7 +15,8 @@ import pandas as pd
 
 from heatproof.publication import target_claims
 from heatproof.publication.evidence import Evidence
-from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED
+from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, RELIABLE, SUPPORTED, UNDECIDED
+from heatproof.statistics.conditions import INPUT_WEIGHTED
 
 COLUMNS = ("claim", "source", "statement", "test", "published", "recipe", "verdict", "effect")
 STORAS = "Storås et al., JAMIA 2025;32:79"
@@ -29,16 +30,6 @@ LOCALISATION = ("mass_accuracy", "rank_accuracy", "pointing_game")
 SAME_ORDER = 0.7
 # A map that keeps this rank correlation with itself after the weights were drawn anew shows the image, not the network.
 INSENSITIVE = 0.5
-# A mean over people that orders the methods with at least this reliability would mostly order them so again.
-RELIABLE = 0.8
-# These multiply by the scan, whose pattern then stays in the map whatever the weights are (Binder et al. 2022).
-INPUT_WEIGHTED = frozenset(
-    {
-        "input_x_gradient", "integrated_gradients", "idgi", "smoothgrad_ig", "expected_gradients", "guided_ig",
-        "blur_ig", "deeplift", "deepshap", "lrp", "xrai",
-    }
-)  # fmt: skip
-
 
 Judgement = tuple[str, str]
 
@@ -142,7 +133,7 @@ def _targets(
     What a recipe changes in a claim about targets is the measure, so that networks of one recipe serve both.
     """
     found = {}
-    for model in target_claims.targets_of(tables["ranking"]):
+    for model in target_claims.targets_of(tables["ranking"], tables["certificates"]):
         own = set(tables["ranking"].loc[tables["ranking"]["model"] == model, "recipe"])
         found[model] = Evidence(tables, names, recipe, model, settings, network_recipe=sorted(own)[0])
     same = {model: one for model, one in found.items() if one.network_recipe == recipe}
@@ -252,7 +243,7 @@ def _orders_differ(evidence: Evidence) -> Judgement:
     verdicts, words = [], []
     for _, row in rows.iterrows():
         low, high = row["tau_methods_low"], row["tau_methods_high"]
-        reliability = [_reliability(evidence, row[f"metric_{side}"], row[f"setting_{side}"]) for side in "ab"]
+        reliability = [evidence.reliability(row[f"metric_{side}"], row[f"setting_{side}"]) for side in "ab"]
         # Noise alone makes two orders differ.
         sure = all(value > RELIABLE for value in reliability)
         verdict = SUPPORTED if high < SAME_ORDER else CONTRADICTED if low > SAME_ORDER else UNDECIDED
@@ -262,17 +253,6 @@ def _orders_differ(evidence: Evidence) -> Judgement:
         least = f"least reliability {min(reliability):.2f}"
         words.append(f"{_curve_of(row)}: {tau}, {least}")
     return _agreed(verdicts), "; ".join(words)
-
-
-def _reliability(evidence: Evidence, metric: str, setting: str) -> float:
-    """Return how reliably a metric's mean over people orders the methods (Spearman-Brown); NaN if unknown."""
-    rows = evidence.table("metric_reliability")
-    rows = rows[(rows["metric"] == metric) & (rows["setting"] == setting)]
-    if rows.empty:
-        return float("nan")
-    alpha, n_people = float(rows["alpha_methods"].iloc[0]), float(rows["n_people"].iloc[0])
-    # Scans that disagree about the methods stay so, however many they are.
-    return n_people * alpha / (1 + (n_people - 1) * alpha) if not alpha <= 0 else 0.0
 
 
 def _curve_of(row: pd.Series) -> str:
@@ -303,26 +283,26 @@ def _ignores_weights(evidence: Evidence) -> Judgement:
 CLAIMS = (
     Claim(
         "E1", STORAS, "No method is consistently best.",
-        "methods that clearly lead differ between targets, or the orders of the targets agree less than Kendall's W "
-        f"{target_claims.ONE_ORDER:g}; as published by the perturbation metric, corrected by the truth of each scan",
+        f"different methods come first on different targets, each in {target_claims.SURE:.1%} of the bootstrap "
+        "samples; as published by the perturbation metric, corrected by the truth of each scan",
         "-", target_claims.no_method_is_best, True,
     ),
     Claim(
         "E2", STORAS, "Some methods are clearly inferior.",
-        "mean ranks further apart than Nemenyi's critical difference, or a method clearly below the best on every "
+        "mean ranks further apart than Nemenyi's critical difference, or a method clearly below the middle on every "
         "target",
         "names not readable", target_claims.some_are_inferior, True,
     ),
     Claim(
         "E3", STORAS, "Experts and the perturbation metric disagree.",
         f"Kendall's tau between the perturbation metric and the truth over the methods clearly below "
-        f"{target_claims.SAME_ORDER:g} on every target; the truth stands for the experts, whose answers the rating kit "
-        "collects",
+        f"{target_claims.SAME_ORDER:g} on every target, by measures that order the methods reliably (as S4); the truth "
+        "stands for the experts, whose answers the rating kit collects",
         "-", target_claims.measure_disagrees, True,
     ),
     Claim(
         "E4", STORAS, "The best method depends on the measure.",
-        "on most targets the method that leads by perturbation is clearly beaten by the truth",
+        "on most targets every method that may lead by perturbation is clearly beaten by the truth",
         "-", target_claims.best_depends_on_measure, True,
     ),
     Claim(

@@ -53,6 +53,16 @@ class Evidence:
         chosen = (rows["level"] == "scan") & (rows["smoothing_mm"] == 0)
         return self._named(rows[chosen & rows["truth"].isin(INDIVIDUAL_TRUTHS)])
 
+    def reliability(self, metric: str, setting: str) -> float:
+        """Return how reliably a metric's mean over people orders the methods (Spearman-Brown); NaN if unknown."""
+        rows = self.table("metric_reliability")
+        rows = rows[(rows["metric"] == metric) & (rows["setting"].fillna("") == setting)]
+        if rows.empty:
+            return float("nan")
+        alpha, n_people = float(rows["alpha_methods"].iloc[0]), float(rows["n_people"].iloc[0])
+        # Scans that disagree about the methods stay so, however many they are.
+        return n_people * alpha / (1 + (n_people - 1) * alpha) if not alpha <= 0 else 0.0
+
     def own_setting(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of the first configured setting that suits the recipe: the published algorithm, or ours."""
         present = [setting for setting in self.settings if setting in set(rows["setting"])]

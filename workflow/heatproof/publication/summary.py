@@ -12,8 +12,9 @@ import pandas as pd
 from heatproof.figures.selection import SMALLER_IS_BETTER, View, controls_of, headline_view, models_of, prior_of
 from heatproof.figures.style import condition_label, label
 from heatproof.publication.captions import CAPTIONS
-from heatproof.publication.verdicts import ALPHA, above_chance
+from heatproof.publication.verdicts import ALPHA, above_chance, passes
 from heatproof.statistics.conditions import PRIORS
+from heatproof.studies import OUTPUT_TRUTHS
 
 # Their relevance is meant to add up to what the network puts out.
 COMPLETE_METHODS = frozenset(
@@ -42,7 +43,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Network:
-    """What one model can do on test scans, with its interval: balanced accuracy, or the variance it predicts (r2)."""
+    """What one model can do on test scans, with its interval: balanced accuracy, or the variance it predicts (r2).
+
+    `certified` says whether it passes its certificate; None for a model without one.
+    """
 
     name: str
     value: float
@@ -50,11 +54,19 @@ class Network:
     high: float
     chance: float
     measure: str = "balanced accuracy"
+    certified: bool | None = None
 
     @property
     def sure(self) -> bool:
         """Whether the whole interval lies above chance."""
         return above_chance(self.low, self.chance)
+
+    @property
+    def verdict(self) -> str:
+        """What is to be said of it: its certificate, where it has one that it passes or fails."""
+        if self.certified is not None:
+            return "certified" if self.certified else "fails its certificate"
+        return "above chance" if self.sure else "not clearly above chance"
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ def summarise(
         Headline metric; empty: chosen by rule.
     """
     ranking = tables["ranking"]
-    networks = _networks(tables["performance"], list(models), 1 / n_classes)
+    networks = _networks(tables["performance"], list(models), 1 / n_classes, tables["certificates"])
     findings: dict[str, list[Finding]] = {"yes": [], "undecided": [], "no": []}
     warnings = _warnings(tables, leakage, networks, methods, metric)
     if ranking.empty:
@@ -151,7 +163,7 @@ def direction(view: View) -> str:
 
 def name_of(prior: str) -> str:
     """Return a prior's name inside a sentence: ``anatomical prior``."""
-    return label(prior).lower()
+    return prior.replace("_", " ")
 
 
 def _sentence(findings: Mapping[str, Sequence[Finding]], prior: str) -> str:
@@ -168,7 +180,9 @@ def _sentence(findings: Mapping[str, Sequence[Finding]], prior: str) -> str:
     return f"{yes} of {total} {what} {verb} the {prior}."
 
 
-def _networks(performance: pd.DataFrame, models: Sequence[str], chance: float) -> list[Network]:
+def _networks(
+    performance: pd.DataFrame, models: Sequence[str], chance: float, certificates: pd.DataFrame
+) -> list[Network]:
     if performance.empty:
         return []
     chosen = performance["metric"].isin(MEASURES) & (performance["fold"] == -1)
@@ -178,7 +192,9 @@ def _networks(performance: pd.DataFrame, models: Sequence[str], chance: float) -
         if name in rows.index:
             value, low, high = (float(rows.loc[name, column]) for column in ("value", "low", "high"))
             metric = str(rows.loc[name, "metric"])
-            found.append(Network(name, value, low, high, 0.0 if metric == "r2" else chance, MEASURES[metric]))
+            chance_here = 0.0 if metric == "r2" else chance
+            passed = passes(certificates).get(name)
+            found.append(Network(name, value, low, high, chance_here, MEASURES[metric], passed))
     return found
 
 
@@ -317,7 +333,11 @@ def _within_null(ranking: pd.DataFrame, metric: str) -> list[Warned]:
     """Name the methods whose group map is not shown to be closer to the headline truth than its surrogates."""
     if ranking.empty:
         return []
-    rows = headline_view(ranking, metric).rows(ranking)
+    view = headline_view(ranking, metric)
+    if view.truth in OUTPUT_TRUTHS:
+        # Signals are not aligned to one another, so their group maps are not held against surrogates.
+        return []
+    rows = view.rows(ranking)
     # A control within the null is what a control is for.
     rows = rows[(rows["recipe"] == "corrected") & ~rows["method"].isin(controls_of(ranking))]
     inside = sorted(set(rows.loc[rows["null_p"] >= ALPHA, "method"]))

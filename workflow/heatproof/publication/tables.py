@@ -11,7 +11,7 @@ import pandas as pd
 from heatproof.publication.claims import claims_table
 from heatproof.publication.privacy import without_paths
 from heatproof.publication.recipes import compare_recipes
-from heatproof.publication.verdicts import beats_prior
+from heatproof.publication.verdicts import beats_prior, passes
 
 RESIDUAL = "completeness_residual"
 CERTIFICATE_COLUMNS = (
@@ -174,9 +174,7 @@ def with_certificates(ranking: pd.DataFrame, certificates: pd.DataFrame) -> pd.D
 
     A network is certified if every one of its runs passes every check that has a bar.
     """
-    judged = certificates[certificates["passes"].astype(str).str.lower().isin(("true", "false"))]
-    passed = judged["passes"].astype(str).str.lower().eq("true").groupby(judged["model"]).all()
-    words = {str(model): "yes" if good else "no" for model, good in passed.items()}
+    words = {model: "yes" if good else "no" for model, good in passes(certificates).items()}
     return ranking.assign(certified=ranking["model"].map(words).fillna("").astype(object))
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALPHA = 0.05
 
@@ -31,6 +35,15 @@ def beats_prior(difference_low: float, difference_high: float, p_holm: float) ->
     if math.isfinite(difference_low) and difference_low > 0 and math.isfinite(p_holm) and p_holm < ALPHA:
         return "yes"
     return "undecided"
+
+
+def passes(certificates: pd.DataFrame) -> dict[str, bool]:
+    """Return whether each network with a certificate passes every check that has a bar, in every run."""
+    words = certificates["passes"].astype(str).str.lower()
+    judged = certificates[words.isin(("true", "false"))]
+    return {
+        str(model): bool(good) for model, good in words[judged.index].eq("true").groupby(judged["model"]).all().items()
+    }
 
 
 def above_chance(low: float, chance: float) -> bool:

@@ -29,6 +29,7 @@ from heatproof.metrics.space import RankedMap, Truth
 from heatproof.randomness import generator
 from heatproof.stages.score import mean_map_rows
 from heatproof.stages.scoring import Origin, read_group_truths, score_table
+from heatproof.studies import OUTPUT_TRUTHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,6 +197,8 @@ def _nulls(
     import pandas as pd
 
     wanted = spec["nulls"]
+    # Signals are not aligned to one another: their mean map and mean truth are broad, and surrogates fit as well.
+    truths = {name: truth for name, truth in truths.items() if name not in OUTPUT_TRUTHS}
     names = [name for name in wanted["metrics"] if "truth" in METRICS[name].needs]
     who = {name: value for name, value in origin.columns().items() if name not in ("fold", "seed")}
     rows: list[dict[str, Any]] = []

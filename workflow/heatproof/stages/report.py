@@ -126,9 +126,10 @@ def _facts(files: StudyFiles, cohort: CohortFacts) -> dict[str, str]:
     step = " × ".join(f"{value:g}" for value in (steps if len(steps) == 1 else grid.spacing))
     return {
         "Cohort": f"{len(table)} scans of {table['participant_id'].nunique()} {unit}"
-        + (f" ({counts})" if counts else ""),
+        + (f" ({counts})" if counts and len(cohort.classes) > 1 else ""),
         "Source": SIMULATED.get(source, source or "not stated"),
-        "Grid": f"{size} at {step} {grid.units}",
+        "Grid": (f"{len(cohort.channel_names)} leads × " if cohort.channel_names else "")
+        + f"{size} at {step} {grid.units}",
     }
 
 

@@ -19,11 +19,14 @@ from heatproof.metrics.evaluate import Evaluator, Score, evaluator
 from heatproof.metrics.smoothing import smooth
 from heatproof.metrics.space import RankedMap, Truth
 from heatproof.stages.scoring import Origin, read_group_truths, score_rows, score_table
+from heatproof.statistics.conditions import INPUT_WEIGHTED
 from heatproof.studies import INDIVIDUAL_TRUTHS, OUTPUT_TRUTHS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# Methods whose values are what a place contributes to the number, not how the number changes with it.
+CONTRIBUTIONS = INPUT_WEIGHTED | {"occlusion"}
 AREA_COLUMNS = (
     "scan_id", "participant_id", "diagnosis", "target", "predicted", "area", "name", "n_voxels", "volume_mm3", "sum",
     "density", "mass",
@@ -133,6 +136,7 @@ class _Job:
     ) -> None:
         self.store, self.file, self.predicted, self.spec = store, file, predicted, spec
         self.output = str(file.attrs.get("output", ""))
+        self.contributes = str(file.attrs.get("method", "")) in CONTRIBUTIONS
         self.scan_level = evaluator(spec, "scan", store.places_mask, store.places_spacing)
         self.fold_level = Evaluator(
             self.scan_level.space,
@@ -181,6 +185,9 @@ class _Job:
                     share = float(self.spec["truth_share"])
                     # Only a change says in which direction; a mark of a wave or a lesion does not.
                     signed = own if name == "counterfactual" else None
+                    if signed is not None and self.contributes:
+                        # Such a map shows the scan times a slope, whose sign the scan's own polarity turns round.
+                        signed = own * self.store.scan(scan_id)
                     truths[name] = Truth.of_effect(own, self.scan_level.space, share, signed)
         return truths
 

@@ -26,6 +26,13 @@ CONTROLS = frozenset(
         "label_permuted",
     }
 )  # fmt: skip
+# These multiply by the scan, whose pattern then stays in the map whatever the weights are (Binder et al. 2022).
+INPUT_WEIGHTED = frozenset(
+    {
+        "input_x_gradient", "integrated_gradients", "idgi", "smoothgrad_ig", "expected_gradients", "guided_ig",
+        "blur_ig", "deeplift", "deepshap", "lrp", "xrai",
+    }
+)  # fmt: skip
 # Maps that know no network: the first of them that was scored is what a study's methods are held against. The first
 # two look at no scan either; where nothing is known beforehand (signals), the size of the scan itself takes their part.
 PRIORS = ("anatomical_prior", "centre_prior", "input_magnitude")

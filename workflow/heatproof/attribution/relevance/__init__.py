@@ -79,7 +79,8 @@ def lrp(
         Least and largest value that a scan can have, for z_box. None: those of each scan, over all its channels.
     bias : {"ignore", "absorb"}, optional
         Whether biases take no share of the relevance (it then is conserved) or their own. None: as the rule was
-        published, absorb for epsilon, gamma and composites, ignore for the others. Ignored biases leave
+        published, absorb for epsilon, gamma and composites (but not where a value is explained: they would take most
+        of it), ignore for the others. Ignored biases leave
         denominators near zero in trained networks, by which the epsilon rule multiplies noise.
     batch_norm : {"fold", "identity"}
         Fold a batch normalisation into the convolution before it, or pass relevance through it unchanged, as

@@ -77,8 +77,13 @@ class Settings:
 
     @property
     def absorbs(self) -> bool:
-        """Whether biases take their share of relevance; unless asked, as the rule was published."""
-        return self.rule in ABSORBING if self.bias is None else self.bias == "absorb"
+        """Whether biases take their share of relevance; unless asked, as the rule was published, and never of a value.
+
+        What a value's biases hold is mostly its convention (the number's mean), which is no evidence.
+        """
+        if self.bias is None:
+            return self.rule in ABSORBING and self.start != "value"
+        return self.bias == "absorb"
 
     def plan(self) -> Plan:
         """Return the rule of each kind of layer.
