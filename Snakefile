@@ -24,7 +24,8 @@ include: "workflow/rules/common.smk"
 
 
 wildcard_constraints:
-    study="[a-z][a-z0-9_]*",
+    # What another config has made in the same folder is a file like any other.
+    study="|".join(STUDIES),
     truth="[a-z][a-z0-9_]*",
     model="[a-z][a-z0-9_]*",
     method="[a-z][a-z0-9_]*",

@@ -24,10 +24,10 @@ METHODS = set(STUDY["methods"])
 # What a study of signals has something to draw for.
 DRAWN = {
     "ranking", "faithfulness", "metric_agreement", "areas", "training", "estimates", "ecg", "ecg_grid", "ecg_lead",
-    "waves", "perturbation", "nulls",
+    "waves", "perturbation",
 }  # fmt: skip
-# Needs classes, a brain, volumes, or a second recipe.
-NOT_DRAWN = {"information_curves", "gallery", "gain", "confusion", "recipes"}
+# Needs classes, controls, volumes, scans that are aligned to one another, or a second recipe.
+NOT_DRAWN = {"information_curves", "gallery", "gain", "confusion", "volume_relevance", "nulls", "recipes"}
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def test_each_network_has_its_certificate_and_every_rank_says_so(study: Path) ->
         assert leakage == others
         assert {"r2", "mae", "slope"} <= set(rows["check"])
     passes = certificates["passes"].astype(str)
-    failed = set(certificates.loc[passes == "False", "model"])
+    assert not (passes == "False").any(), certificates.loc[passes == "False", ["model", "check", "value"]]
     ranking = table(study, "ranking")
-    assert (ranking["certified"] == ranking["model"].isin(failed).map({True: "no", False: "yes"})).all()
+    assert (ranking["certified"] == "yes").all()
     for model in TARGETS:
         beside = pd.read_csv(study / f"{model}/fold-0_seed-1/certificate.tsv", sep="\t", na_values=["n/a"])
         own = certificates[certificates["model"] == model].reset_index(drop=True)
@@ -64,11 +64,11 @@ def test_each_network_has_its_certificate_and_every_rank_says_so(study: Path) ->
 
 
 @pytest.mark.slow
-def test_networks_have_learned_and_are_not_tested_on_what_they_learned_from(study: Path) -> None:
+def test_networks_have_learned_to_measure_scans_that_they_have_not_seen(study: Path) -> None:
     performance = table(study, "performance").query("part == 'test' and fold == -1").set_index(["model", "metric"])
-    assert performance.loc[("r_v5", "r2"), "value"] > 0.5
-    assert performance.loc[("pr", "r2"), "value"] > 0
     assert (performance["n_scans"] == 24).all()
+    assert set(performance.index.get_level_values("metric")) == {"r2", "mean_absolute_error", "bias", "slope"}
+    assert (performance["value"].xs("r2", level="metric") > 0.95).all()
 
 
 @pytest.mark.slow
@@ -76,10 +76,10 @@ def test_every_method_is_ranked_against_the_truth_of_each_number(study: Path) ->
     ranking = table(study, "ranking")
     scans = ranking[(ranking["level"] == "scan") & (ranking["truth"] == "counterfactual")]
     assert set(scans["metric"]) == set(STUDY["metrics"]["names"])
-    for model in TARGETS:
-        asked = STUDY["models"][model].get("methods", METHODS)
-        assert set(scans.loc[scans["model"] == model, "method"]) == set(asked)
+    assert (scans.groupby("model")["method"].unique().map(set) == METHODS).all()
     assert np.isfinite(scans["mean"]).all()
+    # Nothing is known beforehand of where to look, so that methods are held against the size of the scan itself.
+    assert set(scans.loc[~scans["is_control"], "beats_prior"]) <= {"yes", "no", "undecided"}
     # A network that measures R in V5 is explained there, noise anywhere.
     found = scans.query("model == 'r_v5' and metric == 'average_precision'").groupby("method")["mean"].mean()
     assert found["integrated_gradients"] > 3 * found["random_noise"]
@@ -127,14 +127,15 @@ def test_the_report_shows_what_was_drawn_and_nothing_else(study: Path) -> None:
     assert set(drawings) - drawn >= NOT_DRAWN
     page = (study.parent / "report.html").read_text(encoding="utf-8")
     assert len(re.findall(r"<img[^>]+alt=\"Figure: ", page)) == len(drawn)
-    assert "R²" in page and "fails its certificate" in page
+    assert len(re.findall(r"R² [01]\.\d\d \[", page)) == len(TARGETS)
+    assert "fails its certificate" not in page
     assert "what changes in each scan when the number that the network predicts is changed" in page
 
 
 @pytest.mark.slow
 def test_maps_are_gone_when_everything_that_reads_them_is_done(study: Path) -> None:
     assert list(study.rglob("maps.h5")) == []
-    assert len(list(study.rglob("means.h5"))) == sum(len(m.get("methods", METHODS)) for m in STUDY["models"].values())
+    assert len(list(study.rglob("means.h5"))) == len(TARGETS) * len(METHODS)
 
 
 @pytest.mark.slow

@@ -243,7 +243,11 @@ def named_files(entry):
 def own_files(cohort):
     """Return the files that a cohort names and that are not fetched: those are there later, and known by checksums."""
     folders = [Path(DATA_ROOT) / folder for folder in studies.fetched_folders(cohort)]
-    return [file for file in named_files(cohort) if not any(Path(file).is_relative_to(folder) for folder in folders)]
+    return [
+        file
+        for file in named_files(cohort)
+        if not any(Path(file).is_relative_to(folder) for folder in folders)
+    ]
 
 
 def fetched_data(wildcards):

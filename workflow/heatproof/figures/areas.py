@@ -19,6 +19,7 @@ from heatproof.figures.style import (
     grid_of,
     hide_unused,
     label,
+    networks,
     note,
     reference_line,
     shorten,
@@ -62,7 +63,8 @@ def draw_areas(relevance: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Fig
             axes.set_ylabel("density (× mean of the areas)")
         note(
             figure,
-            f"mean over {_scans(relevance)}; disc area: volume; the {TOP} areas of largest |density| are named.",
+            f"mean over {_scans(relevance)}; {networks(pairs)}; disc: size of the area; the {TOP} areas of largest "
+            "|density| are named.",
         )
     return figure
 
@@ -198,6 +200,7 @@ def draw_fingerprints(
         figure.colorbar(image, ax=panels.tolist(), label="density, share of the row's top area", pad=0.01)
         left_out = max(0, len(patients) - most_patients)
         tail = f"; {left_out} further rows not drawn" if left_out else ""
+        tail = f"; {networks(pair for pair, _ in tables)}{tail}"
         note(figure, f"n = {len(patients)} {who}, the same order of rows in every panel{tail}.")
     return figure
 

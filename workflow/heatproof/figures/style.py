@@ -127,6 +127,12 @@ def condition_label(metric: str, setting: str) -> str:
     return ", ".join(part for part in (label(metric), words) if part)
 
 
+def networks(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return ``network: PR`` for the networks among pairs of (model, method), in their order."""
+    names = list(dict.fromkeys(label(model) for model, _ in pairs))
+    return f"network{'s' if len(names) > 1 else ''}: {', '.join(names)}"
+
+
 def escape(text: str) -> str:
     """Return `text` so that matplotlib draws it as it is (a dollar sign would start mathematics)."""
     return text.replace("$", r"\$")
