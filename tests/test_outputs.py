@@ -13,7 +13,14 @@ from heatproof import configuration
 from heatproof.cohorts.beats import open_source
 from heatproof.cohorts.sources import SOURCES
 from heatproof.errors import ConfigError
-from heatproof.outputs import SIMULATED, WITHOUT_OUTPUTS, offered_outputs, simulator_modules, simulator_of
+from heatproof.outputs import (
+    SIGNAL_TRUTHS,
+    SIMULATED,
+    WITHOUT_OUTPUTS,
+    offered_outputs,
+    simulator_modules,
+    simulator_of,
+)
 from heatproof.provenance import source_digest
 
 
@@ -37,6 +44,28 @@ def linear(study: dict[str, Any]) -> None:
     study["methods"]["weights"] = {"method": "svm_weights"}
 
 
+def table(output: str = "pr") -> dict[str, Any]:
+    """Return a cohort of signals with one output."""
+    facts = {"units": "mV", "sampling_rate": 500, "leads": ["I"]}
+    return {"source": "signals", "table": "signals.tsv", "outputs": {output: {"column": output}}, **facts}
+
+
+def marks(measured: list[str]) -> dict[str, Any]:
+    """Return a cohort of recordings whose marks are measured."""
+    cohort = yaml.safe_load(Path("config/ludb.yaml").read_text(encoding="utf-8"))["studies"]["ludb"]["cohort"]
+    return {**cohort, "measured": measured}
+
+
+def unnamed(study: dict[str, Any], cohort: dict[str, Any]) -> None:
+    study.update(cohort=cohort, truths={})
+    study["models"]["pr"].pop("output")
+
+
+def classify(study: dict[str, Any], probes: list[str]) -> None:
+    study.update(cohort={"source": "phantom"}, truths={"injected": {"source": "injected"}}, probes={"metrics": probes})
+    study["models"]["pr"]["output"] = None
+
+
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
@@ -47,6 +76,28 @@ def linear(study: dict[str, Any]) -> None:
         (lambda s: s.update(training={"class_weights": "balanced"}), "models.pr.training", ["class weights"]),
         (lambda s: s.update(probes={"metrics": ["road", "aic"]}), "probes.metrics", ["'aic'", "'pr'", "insertion"]),
         (lambda s: s.update(probes={"metrics": ["sic"]}), "probes.metrics", ["'sic'"]),
+        (
+            lambda s: s.update(truths={"waves": {"source": "waves"}}),
+            "truths.waves",
+            ["no truth 'waves'", "counterfactual"],
+        ),
+        (lambda s: s.update(truths={"injected": {"source": "injected"}}), "truths.injected", ["no truth 'injected'"]),
+        (lambda s: s.update(cohort=table()), "truths.counterfactual", ["no truth", "truths: {}"]),
+        (lambda s: s.update(cohort=table("qt")), "models.pr.output", ["no output 'pr'", "use one of qt"]),
+        (lambda s: s.update(cohort=table("target")), "cohort.outputs", ["'target'"]),
+        (lambda s: unnamed(s, table()), "models.pr.output", ["no classes", "use one of pr"]),
+        (lambda s: unnamed(s, marks(["qt"])), "models.pr.output", ["no classes", "use one of qt"]),
+        (
+            lambda s: s["methods"]["saliency"].update(method="integrated_gradients", baseline="control_mean"),
+            "methods.saliency.baseline",
+            ["mean control scan"],
+        ),
+        (
+            lambda s: s.update(probes={"metrics": ["turbe"], "removal": {"fills": ["control_mean"]}}),
+            "probes.removal.fills",
+            ["mean control scan"],
+        ),
+        (lambda s: classify(s, ["perturbation"]), "probes.metrics", ["'perturbation' asks for a number"]),
     ],
 )
 def test_what_cannot_be_predicted_is_refused_by_name(change, field: str, words: list[str]) -> None:
@@ -57,19 +108,18 @@ def test_what_cannot_be_predicted_is_refused_by_name(change, field: str, words: 
 
 
 def test_a_classifier_may_be_asked_for_probabilities() -> None:
-    def classifier(study: dict[str, Any]) -> None:
-        study["cohort"]["source"] = "phantom"
-        study["models"]["pr"]["output"] = None
-        study["probes"] = {"metrics": ["aic", "sic"]}
-
-    assert completed(classifier)["models"]["pr"]["output"] is None
+    assert completed(lambda study: classify(study, ["aic", "sic"]))["models"]["pr"]["output"] is None
 
 
-def test_every_source_is_known_to_have_outputs_or_not_or_to_tell_by_its_data() -> None:
-    told_by_data = {name for name in SOURCES if offered_outputs({"source": name}) is None}
-    assert set(WITHOUT_OUTPUTS) <= set(SOURCES)
-    assert set(SIMULATED) | set(WITHOUT_OUTPUTS) | told_by_data == set(SOURCES)
-    assert not told_by_data & {*SIMULATED, *WITHOUT_OUTPUTS}
+def test_every_source_is_known_to_have_outputs_or_not() -> None:
+    assert set(SIGNAL_TRUTHS) | set(WITHOUT_OUTPUTS) == set(SOURCES)
+    assert not set(SIGNAL_TRUTHS) & set(WITHOUT_OUTPUTS)
+    assert offered_outputs(table("qt")) == ("qt",)
+    assert offered_outputs(marks(["pr", "qt"])) == ("pr", "qt")
+
+
+def test_a_study_of_signals_may_have_no_truth() -> None:
+    assert completed(lambda study: study.update(cohort=table(), truths={}))["truths"] == {}
 
 
 def test_the_outputs_of_the_simulator_are_those_that_it_has(tmp_path: Path) -> None:

@@ -9,21 +9,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from heatproof.errors import ConfigError
-from heatproof.studies import LINEAR_NETWORKS
+from heatproof.studies import LINEAR_NETWORKS, OUTPUT_TRUTHS
 
 # Outputs of the sources that can draw each of their scans again with one number changed.
 SIMULATED = {"beats": ("heart_rate", "pr", "qt", "qrs", "r_v5", "t_v5", "j_v5")}
 # Sources of pictures and volumes, which have diagnoses only.
 WITHOUT_OUTPUTS = (
-    "phantom", "anatomies", "lesions", "bids", "caps", "oasis", "images", "cheng", "radiography",
+    "phantom", "anatomies", "lesions", "table", "bids", "caps", "oasis", "images", "cheng", "radiography",
 )  # fmt: skip
+# Truths that cohorts of signals can have.
+SIGNAL_TRUTHS = {"beats": ("counterfactual",), "wfdb": ("waves",), "signals": ()}
 # Probes that ask for the probability of a class.
 CLASS_PROBES = ("aic", "sic")
 
 
-def offered_outputs(cohort: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Return the outputs of a configured cohort, or None where only its data tell."""
-    return () if cohort["source"] in WITHOUT_OUTPUTS else SIMULATED.get(cohort["source"])
+def offered_outputs(cohort: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the outputs of a configured cohort; none for one of classes."""
+    if cohort["source"] in WITHOUT_OUTPUTS:
+        return ()
+    if cohort["source"] in SIMULATED:
+        return SIMULATED[cohort["source"]]
+    return tuple(cohort["measured"] if cohort.get("labels_from") == "marks" else cohort["outputs"])
 
 
 def simulator_of(study: Mapping[str, Any], model: str) -> dict[str, Any] | None:
@@ -64,12 +70,18 @@ def check_outputs(study: Mapping[str, Any], path: tuple[str, ...], source: str) 
     for name, model in study["models"].items():
         output, where = model.get("output"), ("models", name, "output")
         if not output:
-            if offered:
-                raise refused("the cohort has no classes.", where, f"use one of {', '.join(offered)}.")
+            if offered or study["cohort"]["source"] in SIGNAL_TRUTHS:
+                raise refused("the cohort has no classes.", where, f"use one of {', '.join(offered) or 'its outputs'}.")
+            if "perturbation" in study["probes"]["metrics"]:
+                raise refused(
+                    f"'perturbation' asks for a number, and the model '{name}' predicts classes.",
+                    ("probes", "metrics"),
+                    "leave it out, or use insertion, deletion or road.",
+                )
             continue
         if model["network"] in LINEAR_NETWORKS:
             raise refused(f"a {model['network']} predicts classes only.", where, "use a network, such as ecg_resnet.")
-        if offered is not None and output not in offered:
+        if output not in offered:
             remedy = f"use one of {', '.join(offered)}." if offered else "remove it, for a classifier."
             raise refused(f"the cohort has no output '{output}'.", where, remedy)
         training = {**study["training"], **model["training"]}
@@ -82,3 +94,8 @@ def check_outputs(study: Mapping[str, Any], path: tuple[str, ...], source: str) 
                     ("probes", "metrics"),
                     "leave it out, or use insertion, deletion or road.",
                 )
+    for name, truth in study["truths"].items():
+        known = SIGNAL_TRUTHS.get(study["cohort"]["source"])
+        if truth["source"] not in known if known is not None else truth["source"] in OUTPUT_TRUTHS:
+            remedy = f"use {' or '.join(known)}." if known else "remove it (truths: {} where none is known)."
+            raise refused(f"the cohort has no truth '{truth['source']}'.", ("truths", name), remedy)

@@ -92,6 +92,7 @@ def unknown_control_means(study: Mapping[str, Any]) -> list[tuple[str, ...]]:
         "cheng": True,
         "lesions": "none" not in cohort.get("kinds", ()),
         "images": not cohort.get("has_controls"),
+        **dict.fromkeys(("beats", "wfdb", "signals"), True),
     }
     if not only_diseases.get(cohort["source"], False):
         return []
@@ -100,7 +101,7 @@ def unknown_control_means(study: Mapping[str, Any]) -> list[tuple[str, ...]]:
         inner = method.get("inner_parameters") or {}
         if "control_mean" in (method.get("baseline"), inner.get("baseline")):
             keys.append(("methods", name, "baseline"))
-    removes = {"insertion", "deletion"} & set(study["probes"]["metrics"])
+    removes = {"insertion", "deletion", "turbe"} & set(study["probes"]["metrics"])
     if removes and "control_mean" in study["probes"]["removal"]["fills"]:
         keys.append(("probes", "removal", "fills"))
     return keys

@@ -15,6 +15,7 @@ os.environ.update(
 )
 
 from heatproof import configuration, rating, studies
+from heatproof.cohorts.folders import inside
 from heatproof.errors import HeatproofError
 from heatproof.figures.catalogue import FIGURES
 from heatproof.hardware import has_gpu
@@ -74,7 +75,8 @@ def batches():
     yield "", "|".join(apart) or NO_STUDY, "[a-z][a-z0-9_]*", ["{method}"]
     for study in STUDIES:
         for model in STUDIES[study]["models"] if study not in apart else ():
-            yield f"_{study}_{model}", study, model, studies.methods_of(
+            # Capitals stand in no name of a study or model, so that no two rules are called alike.
+            yield f"_{model}_OF_{study}", study, model, studies.methods_of(
                 STUDIES[study], model
             )
 
@@ -314,7 +316,10 @@ def answers_folder(study):
     chosen = STUDIES[study]["rating"]["answers"]
     if chosen is None:
         return Path(f"{RESULTS}/rating_kit/{study}/answers")
-    return Path(DATA_ROOT) / chosen
+    try:
+        return inside(DATA_ROOT, chosen, field=f"studies.{study}.rating.answers")
+    except HeatproofError as error:
+        raise WorkflowError(str(error))
 
 
 def answers(study):

@@ -28,7 +28,8 @@ rule draw_kit:
         participants=rules.prepare.output.participants,
     output:
         page=f"{RESULTS}/rating_kit/{{study}}/rating.html",
-        # Another key would make the answers unreadable: a kit that is drawn anew has to be asked for by deleting it.
+        # Another key would make the answers unreadable, so a kit is drawn anew only if this one is deleted (or by an
+        # administrator, whom no protection stops; the key also stays under the kit's own id).
         key=protected(f"{RESULTS}/{{study}}/rating/key.tsv"),
     log:
         f"{RESULTS}/logs/draw_kit/{{study}}.log",

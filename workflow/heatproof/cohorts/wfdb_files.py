@@ -116,8 +116,11 @@ def read_record(header: RecordHeader, is_digital: bool = False) -> np.ndarray:
     import wfdb
 
     try:
-        record: Any = wfdb.rdrecord(str(header.path), physical=not is_digital)
-        samples = np.asarray(record.d_signal if is_digital else record.p_signal, dtype=np.float64)
+        record: Any = wfdb.rdrecord(str(header.path))
+        samples = np.asarray(record.p_signal, dtype=np.float64)
+        if is_digital:
+            # Taken back, so that invalid samples, which only the physical ones tell, stay missing.
+            samples = samples * np.asarray(record.adc_gain) + np.asarray(record.baseline)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise _unreadable("the samples cannot be read", header.data.name, error) from error
     return samples[:, list(header.places)].T * np.array(header.factors)[:, None]

@@ -209,7 +209,17 @@ def _recordings(folder: Path, records: str, root: Path) -> dict[str, Path]:
                 remedy="add it, or give a pattern such as '*'.",
             )
         found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    paths = {name: _path(folder, root, name) for name in sorted(set(found))}
+    paths = {}
+    for name in sorted(set(found)):
+        try:
+            paths[name] = _path(folder, root, name)
+        except IntakeError as error:
+            raise IntakeError(
+                f"the list names the recording {name}, which is not in the folder.",
+                file=records,
+                field="cohort.records",
+                remedy="take it out of the list, or add the recording.",
+            ) from error
     counts = Counter(path.name for path in paths.values())
     return paths | {path.name: path for path in paths.values() if counts[path.name] == 1}
 

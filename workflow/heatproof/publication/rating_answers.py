@@ -90,7 +90,7 @@ def _checked(row: Mapping[str, str], panels: Mapping[tuple[int, str], Any], path
     if row["kit_id"] != anything.kit_id:
         raise _wrong(
             f"the row answers kit '{row['kit_id']}', but the key is that of '{anything.kit_id}'.",
-            path, line, "kit_id", "read it with the key of its own kit, or have this kit rated.",
+            path, line, "kit_id", "copy the key of its own kit, {kit_id}.tsv, over key.tsv, or have this kit rated.",
         )  # fmt: skip
     rater = row["rater"].strip()
     if not rater:

@@ -49,7 +49,9 @@ def write_examples(
             own.sort(key=lambda p: predicted[scan_ids[p]] != label)
             for position in own[:n_per_class]:
                 scan_id = scan_ids[position]
-                entry = file.create_group(scan_id)
+                # By number: an identifier may hold a slash, which would be a group inside a group.
+                entry = file.create_group(f"{len(file):04d}")
+                entry.attrs["scan_id"] = scan_id
                 entry.attrs["diagnosis"], entry.attrs["predicted"] = name, cohort.classes[predicted[scan_id]]
                 image = cohort.scan(scan_id)
                 _keep(entry, "image", image if cohort.channel_names else image.mean(axis=0))

@@ -199,7 +199,7 @@ def _gallery(study: StudyResults) -> Figure:
     examples: list[Example] = []
     for path in study.inputs.examples:
         with h5py.File(path, "r") as handle:
-            examples = examples or [_example(name, entry) for name, entry in handle.items()]
+            examples = examples or [_example(entry.attrs["scan_id"], entry) for entry in handle.values()]
     examples.sort(key=lambda example: study.facts.classes.index(example.diagnosis))
     return draw_gallery(examples, [method for _, method in study.pairs], study.controls, study.facts.grid)
 

@@ -188,7 +188,9 @@ class _Run:
         random = generator(self.job.study_seed, "probe", "window", self.job.recipe, self.job.fold)
         train = self.parts.train
         few = self.loader.batch([train[p] for p in sorted(random.permutation(len(train))[:WINDOW_SCANS])], "train")
-        needs_mean = self.job.wants("insertion", "deletion") and "control_mean" in self.job.spec["removal"]["fills"]
+        needs_mean = (
+            self.job.wants("insertion", "deletion", "turbe") and "control_mean" in self.job.spec["removal"]["fills"]
+        )
         reference = control_mean(self.loader, train, self.cohort).numpy() if needs_mean else None
         window = (float(few.min()), float(few.max()))
         return Scene(

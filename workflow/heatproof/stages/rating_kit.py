@@ -74,7 +74,7 @@ def draw_kit(
     page : Path
         HTML for the raters, who may have nothing else.
     key : Path
-        ``key.tsv``: the method of every panel.
+        ``key.tsv``: the method of every panel; kept beside it under the kit's own id as well.
     draw : callable
         ``draw(image, heatmap or None, grid, leads=, cuts=)``, see `heatproof.figures.rating.draw_rated`.
 
@@ -97,7 +97,10 @@ def draw_kit(
         kit_id = kit.identity(items)
     people = dict(zip(stored.participants["scan_id"], stored.participants["participant_id"], strict=True))
     scale = job.spec["scale"]
-    write_table(key_table(items, people, kit_id, len(scale), job.fold, job.seed), key)
+    table = key_table(items, people, kit_id, len(scale), job.fold, job.seed)
+    write_table(table, key)
+    # Answers to this kit stay readable when another one has been drawn.
+    write_table(table, key.with_name(f"{kit_id}.tsv"))
     with atomic(page) as temporary:
         temporary.write_text(render_rating_page(kit_id, shown, scale), encoding="utf-8")
 

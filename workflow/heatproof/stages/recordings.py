@@ -51,7 +51,7 @@ def lead_examples(study: StudyResults) -> list[LeadExample]:
     for path in map(Path, study.inputs.examples):
         with h5py.File(path, "r") as file:
             examples += [
-                _example(study, path.parents[1].name, scan_id, entry, names) for scan_id, entry in file.items()
+                _example(study, path.parents[1].name, entry.attrs["scan_id"], entry, names) for entry in file.values()
             ]
     return examples
 
