@@ -53,7 +53,7 @@ def table(output: str = "pr") -> dict[str, Any]:
 def marks(measured: list[str]) -> dict[str, Any]:
     """Return a cohort of recordings whose marks are measured."""
     cohort = yaml.safe_load(Path("config/ludb.yaml").read_text(encoding="utf-8"))["studies"]["ludb"]["cohort"]
-    return {**cohort, "measured": measured}
+    return {**cohort, "labels_from": "marks", "measured": measured}
 
 
 def unnamed(study: dict[str, Any], cohort: dict[str, Any]) -> None:
