@@ -182,8 +182,9 @@ def test_a_constant_network_must_not_tell_maps_apart():
     table = checks(probe_rows(values(), persons(24, 2)), spreads)
     assert list(table.columns) == list(SANITY_COLUMNS)
     found = table[table["check"].str.startswith("constant")].set_index(["setting", "check"])
+    # A metric that leaves every scan out under a constant network has not been tested by it.
     assert found["passed"].to_dict() == {
-        ("nd", "constant_right"): True, ("nd", "constant_wrong"): True,
+        ("nd", "constant_right"): True,
         ("pair", "constant_right"): False, ("pair", "constant_wrong"): True,
     }  # fmt: skip
     assert found.loc[("pair", "constant_right"), "value"] == 0.108 and (found["recipe"] == "corrected").all()

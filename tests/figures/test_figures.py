@@ -282,8 +282,9 @@ def test_volume_figure_quotes_the_table(tables):
 
 
 def test_the_caption_of_the_areas_names_the_networks_whose_maps_are_drawn():
-    columns = {"area": 1, "name": "V5 qrs", "volume_mm3": 90.0, "sum": 0.5, "density": 2.0, "n_scans": 7}
-    table = pd.DataFrame([{"model": model, "method": "lrp", **columns} for model in ("pr", "qt", "qrs")])
+    columns = {"method": "lrp", "area": 1, "name": "V5 qrs", "volume_mm3": 90.0, "sum": 0.5, "density": 2.0}
+    n_scans = {"pr": 6, "qt": 7, "qrs": 9}
+    table = pd.DataFrame([{"model": model, "n_scans": count, **columns} for model, count in n_scans.items()])
     words = draw_areas(table, [("pr", "lrp"), ("qt", "lrp")]).get_supxlabel()
     assert "networks: PR, QT;" in words.replace("\n", " ") and "mean over 7 scans" in words
     assert "network: QRS;" in draw_areas(table, [("qrs", "lrp")]).get_supxlabel().replace("\n", " ")

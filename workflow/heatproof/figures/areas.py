@@ -61,9 +61,10 @@ def draw_areas(relevance: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Fig
             axes.set_xlabel("sum of relevance (% of all areas)")
         for axes in panels[:, 0]:
             axes.set_ylabel("density (× mean of the areas)")
+        drawn = pd.concat(_of(relevance, pair) for pair in pairs)
         note(
             figure,
-            f"mean over {_scans(relevance)}; {networks(pairs)}; disc: size of the area; the {TOP} areas of largest "
+            f"mean over {_scans(drawn)}; {networks(pairs)}; disc: size of the area; the {TOP} areas of largest "
             "|density| are named.",
         )
     return figure

@@ -57,8 +57,9 @@ def sanity(
     -------
     DataFrame
         `SANITY_COLUMNS`: ``value`` is held against ``limit``; ``meaning`` says what the check asks. Differences are
-        oriented so that positive is better. A check whose maps were not probed has no row; without an interval (one
-        person) the truth has not beaten noise, nor noise the methods.
+        oriented so that positive is better. A check whose maps were not probed has no row, nor has a constant network
+        under which every scan is excluded; without an interval (one person) the truth has not beaten noise, nor noise
+        the methods.
     """
     import pandas as pd
 
