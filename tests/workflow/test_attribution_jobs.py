@@ -116,7 +116,7 @@ def test_only_explaining_scoring_and_pooling_depend_on_the_kind_of_jobs(made: Ma
 @pytest.mark.slow
 def test_a_changed_method_is_run_again_alone_or_with_its_run(made: Made) -> None:
     assert made.plan_of_a_change_apart == {"attribute": 1, "total": 1}
-    assert made.plan_of_a_change_together == {"attribute_slices_wang_b": 1, "total": 1}
+    assert made.plan_of_a_change_together == {"attribute_wang_b_OF_slices": 1, "total": 1}
 
 
 @pytest.mark.parametrize("kinds", [("run", "method"), ("method", "run")])
@@ -125,6 +125,6 @@ def test_studies_with_jobs_of_both_kinds_stand_side_by_side(tmp_path: Path, kind
     jobs = planned(tmp_path, config(tmp_path / "both.yaml", both))
     for rule in ("attribute", "score", "pool"):
         assert jobs[rule] == N_METHODS
-        assert jobs[f"{rule}_by_run_wang_b"] == 1
+        assert jobs[f"{rule}_wang_b_OF_by_run"] == 1
     # Each study trains its network and the one on permuted labels.
     assert jobs["train"] == 4
