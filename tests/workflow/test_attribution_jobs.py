@@ -128,3 +128,11 @@ def test_studies_with_jobs_of_both_kinds_stand_side_by_side(tmp_path: Path, kind
         assert jobs[f"{rule}_wang_b_OF_by_run"] == 1
     # Each study trains its network and the one on permuted labels.
     assert jobs["train"] == 4
+
+
+def test_names_that_run_into_one_another_are_told_apart(tmp_path: Path) -> None:
+    network = STUDY["models"]["wang_b"]
+    # Joined by "_", study and model would be called a_b_c in both.
+    both = {"a": study("run") | {"models": {"b_c": network}}, "a_b": study("run") | {"models": {"c": network}}}
+    jobs = planned(tmp_path, config(tmp_path / "names.yaml", both))
+    assert sum(n for rule, n in jobs.items() if rule.startswith("attribute")) == 2
