@@ -18,8 +18,8 @@ from heatproof.outputs import (
     SIMULATED,
     WITHOUT_OUTPUTS,
     offered_outputs,
-    simulator_modules,
-    simulator_of,
+    redrawn_modules,
+    redrawn_cohort,
 )
 from heatproof.provenance import source_digest
 
@@ -129,11 +129,11 @@ def test_the_outputs_of_the_simulator_are_those_that_it_has(tmp_path: Path) -> N
 
 def test_only_models_with_an_output_draw_scans_again_and_depend_on_the_simulator() -> None:
     study = completed(lambda study: study["models"].update(qt={"network": "wang_b", "output": "qt", "n_blocks": 2}))
-    assert simulator_of(study, "qt") == study["cohort"]
-    assert simulator_modules(study, "qt") == ["heatproof.cohorts.beats"]
+    assert redrawn_cohort(study, "qt") == study["cohort"]
+    assert redrawn_modules(study, "qt") == ["heatproof.cohorts.beats"]
     study["models"]["qt"]["output"] = None
-    assert simulator_of(study, "qt") is None
-    assert simulator_modules(study, "qt") == []
+    assert redrawn_cohort(study, "qt") is None
+    assert redrawn_modules(study, "qt") == []
     assert source_digest("heatproof.stages.train") != source_digest("heatproof.stages.train", "heatproof.cohorts.beats")
 
 

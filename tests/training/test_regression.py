@@ -20,7 +20,7 @@ from heatproof.training import ScanLoader
 from heatproof.training import loop as loop_module
 from heatproof.training.outputs import OutputScale, absorb, release
 from heatproof.training.predictions import r_squared
-from heatproof.training.responses import asked_scans, simulated_responses
+from heatproof.training.responses import asked_scans, redrawn_responses
 from heatproof.training.schedule import reductions
 
 ENTRY = {
@@ -236,7 +236,7 @@ class Reads(nn.Module):
 
 def test_responses_are_the_derivatives_of_a_network_that_is_known() -> None:
     scan_ids = [f"s{person:02d}-0" for person in range(10)]
-    found = simulated_responses(Reads(), Bumps(), lambda scan: scan, scan_ids, ["height", "place", "not simulated"])
+    found = redrawn_responses(Reads(), Bumps(), lambda scan: scan, scan_ids, ["height", "place", "not simulated"])
     assert set(found) == set(STEPS)
     np.testing.assert_allclose(found["height"], 3, atol=0.01)
     np.testing.assert_allclose(found["place"], 2, atol=0.01)
@@ -252,9 +252,9 @@ def test_the_scans_that_are_asked_depend_on_the_seed_alone() -> None:
 
 
 def test_simulated_cohorts_are_certified_by_counterfactual_scans(folder, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("heatproof.stages.train.open_simulator", lambda *_arguments: Bumps())
-    simulator = {"source": "beats"}
-    out = run(folder, tmp_path, training={**TRAINING, "epochs": 25, "schedule": "one_cycle"}, simulator=simulator)
+    monkeypatch.setattr("heatproof.stages.train.open_redrawable", lambda *_arguments: Bumps())
+    redrawable = {"source": "beats"}
+    out = run(folder, tmp_path, training={**TRAINING, "epochs": 25, "schedule": "one_cycle"}, redrawable=redrawable)
     table = read_table(out / "certificate.tsv").set_index("check")
     assert list(table.index) == ["r2", "mae", "slope", "slope_within", "leakage:place", "sensitivity:place"]
     loaded, test = load_weights(out / "model.safetensors"), read_table(out / "predictions.tsv")
@@ -292,4 +292,4 @@ def test_real_cohorts_are_certified_by_their_test_scans(trained) -> None:
 
 def test_a_source_that_cannot_change_its_scans_is_no_simulator(tmp_path) -> None:
     with pytest.raises(ConfigError, match="beats"):
-        certify.open_simulator({"source": "phantom"}, 0, tmp_path)
+        certify.open_redrawable({"source": "phantom"}, 0, tmp_path)

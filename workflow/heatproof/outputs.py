@@ -32,17 +32,17 @@ def offered_outputs(cohort: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(cohort["measured"] if cohort.get("labels_from") == "marks" else cohort["outputs"])
 
 
-def simulator_of(study: Mapping[str, Any], model: str) -> dict[str, Any] | None:
+def redrawn_cohort(study: Mapping[str, Any], model: str) -> dict[str, Any] | None:
     """Return the cohort entry that a model's certificate draws scans from; None for classifiers and real scans."""
     cohort = study["cohort"]
     asked = study["models"][model].get("output") and cohort["source"] in SIMULATED
     return dict(cohort) if asked else None
 
 
-def simulator_modules(study: Mapping[str, Any], model: str) -> list[str]:
+def redrawn_modules(study: Mapping[str, Any], model: str) -> list[str]:
     """Return the modules that draw a model's counterfactual scans: their code decides on its certificate."""
-    simulator = simulator_of(study, model)
-    return [f"heatproof.cohorts.{simulator['source']}"] if simulator else []
+    redrawable = redrawn_cohort(study, model)
+    return [f"heatproof.cohorts.{redrawable['source']}"] if redrawable else []
 
 
 def check_outputs(study: Mapping[str, Any], path: tuple[str, ...], source: str) -> None:

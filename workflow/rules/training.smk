@@ -40,13 +40,13 @@ rule train:
         seed=SEED,
         permute_labels=lambda wildcards: wildcards.permuted != "",
         checkpoint=f"{RESULTS}/{{study}}/{{model}}{{permuted}}/{RUN}/checkpoint.safetensors",
-        simulator=lambda wildcards: outputs.simulator_of(
+        redrawable=lambda wildcards: outputs.redrawn_cohort(
             study_of(wildcards), wildcards.model
         ),
         root=DATA_ROOT,
         code=lambda wildcards: source_digest(
             "heatproof.stages.train",
-            *outputs.simulator_modules(study_of(wildcards), wildcards.model),
+            *outputs.redrawn_modules(study_of(wildcards), wildcards.model),
         ),
     script:
         "../scripts/train.py"

@@ -15,7 +15,7 @@ with logged(snakemake.log[0]):
             seed=int(snakemake.wildcards.seed),
             study_seed=int(snakemake.params.seed),
             permute_labels=bool(snakemake.params.permute_labels),
-            simulator=snakemake.params.simulator,
+            redrawable=snakemake.params.redrawable,
         ),
         cohort=Path(snakemake.input.cohort),
         folds=Path(snakemake.input.folds),

@@ -111,7 +111,7 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> SimulatedSour
 
 
 class Beats:
-    """The records of the simulator, in order of participant; may be iterated more than once.
+    """The simulated records, in order of participant; may be iterated more than once.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ class Beats:
         """
         if output not in OUTPUTS:
             raise IntakeError(
-                f"the simulator has no output '{output}'.", field=scan_id, remedy=f"use one of {', '.join(OUTPUTS)}."
+                f"the source has no output '{output}'.", field=scan_id, remedy=f"use one of {', '.join(OUTPUTS)}."
             )
         if scan_id not in self._people:
             raise IntakeError("the scan is not in the cohort.", field=scan_id, remedy="ask for one of its records.")

@@ -17,13 +17,13 @@ from heatproof.outputs import SIMULATED
 from heatproof.statistics.certificate import Measurements, certificate
 from heatproof.training import FoldParts, ScanLoader
 from heatproof.training.outputs import OutputScale
-from heatproof.training.responses import Simulator, asked_scans, simulated_responses
+from heatproof.training.responses import Redrawable, asked_scans, redrawn_responses
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def open_simulator(spec: Mapping[str, Any], seed: int, root: Path) -> Simulator:
+def open_redrawable(spec: Mapping[str, Any], seed: int, root: Path) -> Redrawable:
     """Return the source of a simulated cohort.
 
     Parameters
@@ -48,10 +48,10 @@ def open_simulator(spec: Mapping[str, Any], seed: int, root: Path) -> Simulator:
             remedy=f"use {' or '.join(SIMULATED)}.",
         )
     # The module's name is not written out, so that no other cohort's training depends on its code.
-    simulator: Simulator = import_module(f"{heatproof.cohorts.__name__}.{source}").open_source(
+    redrawable: Redrawable = import_module(f"{heatproof.cohorts.__name__}.{source}").open_source(
         dict(spec), seed=seed, root=root
     )
-    return simulator
+    return redrawable
 
 
 def certified(
@@ -61,7 +61,7 @@ def certified(
     parts: FoldParts,
     answers: pd.DataFrame,
     scale: OutputScale,
-    simulator: Simulator | None,
+    redrawable: Redrawable | None,
     seed: int,
 ) -> pd.DataFrame:
     """Return the rows of ``certificate.tsv``.
@@ -80,7 +80,7 @@ def certified(
         The rows of ``predictions.tsv``.
     scale : OutputScale
         The output, its unit, mean and deviation.
-    simulator : Simulator, optional
+    redrawable : Redrawable, optional
         Draws scans with one number changed; without one, slopes are regressions over the test scans.
     seed : int
         Root seed of the study.
@@ -89,12 +89,12 @@ def certified(
     others = [name for name in cohort.outputs if name != scale.output]
     training, rows = cohort.participants.loc[parts.train, others], cohort.participants.loc[test["scan_id"], others]
     measured, within, responses = test["measured"].to_numpy(dtype=float), None, {}
-    if simulator:
-        step, known = simulator.steps[scale.output], cohort.participants.loc[parts.train, scale.output]
+    if redrawable:
+        step, known = redrawable.steps[scale.output], cohort.participants.loc[parts.train, scale.output]
         within = (measured - step >= known.min()) & (measured + step <= known.max())
         asked = asked_scans(parts.test, seed, scale.output)
         place = test["scan_id"].isin(asked).to_numpy()
-        found = simulated_responses(network, simulator, loader.normalised, asked, [scale.output, *others])
+        found = redrawn_responses(network, redrawable, loader.normalised, asked, [scale.output, *others])
         for name, values in found.items():
             responses[name] = np.full(len(test), np.nan)
             responses[name][place] = values

@@ -21,7 +21,7 @@ from heatproof.leakage import PARTS, check_parts, fitting_scans
 from heatproof.models import NETWORKS, NetworkSpec, load_foreign_weights, save_weights
 from heatproof.provenance import source_digest
 from heatproof.randomness import integer_seed
-from heatproof.stages.certify import certified, open_simulator
+from heatproof.stages.certify import certified, open_redrawable
 from heatproof.statistics.certificate import empty_certificate
 from heatproof.training import FoldParts, ScanLoader, Trainer, TrainingSettings, read_fold
 from heatproof.training.arithmetic import use_arithmetic
@@ -57,7 +57,7 @@ class TrainingJob:
         Root seed.
     permute_labels : bool
         Exchange the targets of the training and validation people: the control.
-    simulator : mapping, optional
+    redrawable : mapping, optional
         The cohort's config entry where scans can be drawn again with one number changed.
     """
 
@@ -68,7 +68,7 @@ class TrainingJob:
     seed: int
     study_seed: int
     permute_labels: bool = False
-    simulator: Mapping[str, Any] | None = None
+    redrawable: Mapping[str, Any] | None = None
 
     @property
     def output(self) -> str:
@@ -183,8 +183,8 @@ def train(
         if scale:
             facts |= scale.facts()
             answers = estimate_table(logits, parts, participants, job.output)
-            simulator = open_simulator(job.simulator, job.study_seed, root) if job.simulator else None
-            checks = certified(fitted.network, loader, opened, parts, answers, scale, simulator, job.study_seed)
+            redrawable = open_redrawable(job.redrawable, job.study_seed, root) if job.redrawable else None
+            checks = certified(fitted.network, loader, opened, parts, answers, scale, redrawable, job.study_seed)
         else:
             answers, checks = prediction_table(logits, parts, participants), empty_certificate()
     write_table(answers, predictions)

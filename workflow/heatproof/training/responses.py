@@ -15,7 +15,7 @@ from heatproof.randomness import generator
 MOST_SCANS = 64
 
 
-class Simulator(Protocol):
+class Redrawable(Protocol):
     """A source that can draw a scan again with one number changed (`heatproof.cohorts.beats` has it)."""
 
     steps: Mapping[str, float]
@@ -31,9 +31,9 @@ def asked_scans(scan_ids: Sequence[str], seed: int, *keys: object) -> list[str]:
     return [scan_ids[index] for index in sorted(order[:MOST_SCANS])]
 
 
-def simulated_responses(
+def redrawn_responses(
     network: nn.Module,
-    simulator: Simulator,
+    redrawable: Redrawable,
     prepared: Callable[[np.ndarray], np.ndarray],
     scan_ids: Iterable[str],
     outputs: Iterable[str],
@@ -44,7 +44,7 @@ def simulated_responses(
     ----------
     network : nn.Module
         From (batch, channels, *space) to (batch, 1), in the unit of its own output; put into evaluation mode.
-    simulator : Simulator
+    redrawable : Redrawable
         Draws the scans; its ``steps`` have d for each output.
     prepared : callable
         Normalises one scan, (channels, *space) -> float32.
@@ -61,10 +61,10 @@ def simulated_responses(
     names = list(scan_ids)
     responses = {}
     for output in outputs:
-        if output in simulator.steps:
-            step = simulator.steps[output]
+        if output in redrawable.steps:
+            step = redrawable.steps[output]
             sides = [
-                _answers(network, [prepared(simulator.counterfactual(name, output, change)) for name in names])
+                _answers(network, [prepared(redrawable.counterfactual(name, output, change)) for name in names])
                 for change in (step, -step)
             ]
             responses[output] = ((sides[0] - sides[1]) / (2 * step)).numpy()
