@@ -9,7 +9,8 @@
 #
 # The way of the data, verbs name rules:
 #   fetch -> prepare -> split -> train -> attribute -> score -> pool -> collect -> tabulate -> plot -> report
-#                     \                           \-> probe, randomise, agree -^
+#                     \           \               \-> probe, randomise, agree -^
+#                      \           \-> fit_simulator -> attribute, simulate -> collect
 #                      \-> truth ------------------> score
 
 from snakemake.utils import min_version
@@ -29,6 +30,7 @@ wildcard_constraints:
     truth="[a-z][a-z0-9_]*",
     model="[a-z][a-z0-9_]*",
     method="[a-z][a-z0-9_]*",
+    simulator="[a-z][a-z0-9_]*",
     permuted="|-permuted",
     fold="[0-9]+",
     seed="[0-9]+",
@@ -59,6 +61,7 @@ for name in STUDIES:
 include: "workflow/rules/downloads.smk"
 include: "workflow/rules/cohorts.smk"
 include: "workflow/rules/training.smk"
+include: "workflow/rules/simulators.smk"
 include: "workflow/rules/attribution.smk"
 include: "workflow/rules/probes.smk"
 include: "workflow/rules/metrics.smk"

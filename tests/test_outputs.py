@@ -18,8 +18,8 @@ from heatproof.outputs import (
     SIMULATED,
     WITHOUT_OUTPUTS,
     offered_outputs,
-    redrawn_modules,
     redrawn_cohort,
+    redrawn_modules,
 )
 from heatproof.provenance import source_digest
 
@@ -66,6 +66,11 @@ def classify(study: dict[str, Any], probes: list[str]) -> None:
     study["models"]["pr"]["output"] = None
 
 
+def contract(study: dict[str, Any]) -> None:
+    classify(study, ["road"])
+    study["truths"] = {"contraction": {"source": "contraction"}}
+
+
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
@@ -96,6 +101,12 @@ def classify(study: dict[str, Any], probes: list[str]) -> None:
             lambda s: s.update(probes={"metrics": ["turbe"], "removal": {"fills": ["control_mean"]}}),
             "probes.removal.fills",
             ["mean control scan"],
+        ),
+        (contract, "truths.contraction", ["keeps no log-Jacobian", "keep_log_jacobian: true"]),
+        (
+            lambda s: s.update(truths={"contraction": {"source": "contraction"}}),
+            "truths.contraction",
+            ["no truth 'contraction'", "counterfactual"],
         ),
         (lambda s: classify(s, ["perturbation"]), "probes.metrics", ["'perturbation' asks for a number"]),
     ],

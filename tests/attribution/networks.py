@@ -12,6 +12,8 @@ NORMALISATION = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MAXIMUM = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 AVERAGE = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 SIZE = {1: (12,), 2: (12, 11), 3: (6, 7, 6)}
+# Methods that show what was fitted to one network; the tests in `simulators` say what they promise.
+FITTED = ("simulator",)
 
 
 def seasoned(model: nn.Module, seed: int = 0) -> nn.Module:

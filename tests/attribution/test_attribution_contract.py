@@ -15,13 +15,14 @@ from torch import nn
 
 from attribution.evidence.activation_oracles import lively
 from attribution.evidence.controls import line
-from attribution.networks import CONVOLUTION, SIZE, convolutional, lifted, scans, seasoned
+from attribution.networks import CONVOLUTION, FITTED, SIZE, convolutional, lifted, scans, seasoned
 from heatproof.attribution import METHODS, attribute, attribute_together, attribute_with_residual, required_context
 from heatproof.attribution.batches import in_batches
 from heatproof.errors import ConfigError, HeatproofError, UnsupportedModelError
 
 ROOT = Path(__file__).resolve().parents[2]
-NETWORK_METHODS = [name for name in METHODS if not name.startswith("svm")]
+UNFITTED_METHODS = sorted(set(METHODS) - set(FITTED))
+NETWORK_METHODS = [name for name in METHODS if not name.startswith("svm") and name not in FITTED]
 
 
 def model_for(name: str, n_axes: int) -> nn.Module:
@@ -59,7 +60,7 @@ NAMES = [
     "deeplift", "deepshap", "lrp", "gradcam", "gradcam_plus_plus", "hirescam", "layercam", "xgradcam", "eigencam",
     "scorecam", "ablationcam", "guided_gradcam", "xrai", "occlusion", "rise", "svm_weights", "svm_pattern",
     "random_noise", "smooth_noise", "input_magnitude", "edges", "centre_prior", "anatomical_prior", "untrained",
-    "label_permuted",
+    "label_permuted", "simulator",
 ]  # fmt: skip
 # Maps with one channel, whatever the scans have.
 ONE_CHANNEL = {
@@ -77,7 +78,7 @@ def test_every_promised_method_is_registered_with_cost_and_citation():
 
 
 @pytest.mark.parametrize("n_axes", [1, 2, 3])
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", UNFITTED_METHODS)
 def test_maps_lie_on_the_grid_of_the_scans_in_any_dimension(name, n_axes):
     maps = draw(name, n_axes).maps
     channels = 1 if name in ONE_CHANNEL else 2
@@ -86,7 +87,7 @@ def test_maps_lie_on_the_grid_of_the_scans_in_any_dimension(name, n_axes):
     assert maps.abs().sum() > 0 or METHODS[name].family == "activations"  # nothing may speak for a class
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", UNFITTED_METHODS)
 def test_batch_size_never_changes_a_result(name):
     whole = draw(name, batch_size=5)
     for size in (1, 2, 3):
@@ -95,7 +96,7 @@ def test_batch_size_never_changes_a_result(name):
         torch.testing.assert_close(part.residual, whole.residual, rtol=0, atol=1e-10, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", UNFITTED_METHODS)
 def test_order_of_the_scans_never_changes_a_map(name):
     model, more, order = model_for(name, 2), arguments(name, 2), torch.tensor([3, 0, 2, 1])
     keys, inputs = ["a", "b", "c", "d"], scans(2, 4)
@@ -104,7 +105,7 @@ def test_order_of_the_scans_never_changes_a_map(name):
     torch.testing.assert_close(mixed, straight[order], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", UNFITTED_METHODS)
 def test_same_seed_same_map_and_global_generators_are_left_alone(name):
     model, inputs, more = model_for(name, 2), scans(2), arguments(name, 2)
     before, numpy_before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
@@ -392,7 +393,8 @@ def test_schema_and_functions_agree_on_methods_parameters_and_defaults():
         jsonschema.Draft202012Validator.check_schema(entry)
         parameters = METHODS[name].parameters
         assert entry["additionalProperties"] is False
-        assert set(entry["properties"]) == {"method", "target", *parameters}, name
+        named = {"simulator"} if name in FITTED else set()
+        assert set(entry["properties"]) == {"method", "target", *parameters, *named}, name
         assert entry["properties"]["method"]["const"] == name
         for key, rules in entry["properties"].items():
             assert rules["description"] and rules["unit"], (name, key)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from attribution.evidence import deviation
-from attribution.networks import seasoned
+from attribution.networks import FITTED, seasoned
 from heatproof.attribution import METHODS, attribute, attribute_together, attribute_with_residual
 from heatproof.attribution.linear_maps import Convolution
 from heatproof.attribution.network_controls import reinitialised
@@ -98,7 +98,7 @@ RULES_OF_LRP = [
     {"rule": "epsilon", "bias": "ignore"}, {"rule": "composite", "composite": "epsilon_alpha2_beta1"},
 ]  # fmt: skip
 SETTINGS = [
-    *[(name, {}) for name in sorted(METHODS) if name not in ("anatomical_prior", "layercam")],
+    *[(name, {}) for name in sorted(METHODS) if name not in ("anatomical_prior", "layercam", *FITTED)],
     ("layercam", {"layer": "block2"}),
     *[("lrp", rule) for rule in RULES_OF_LRP],
     ("integrated_gradients", {"steps": "adaptive", "n_steps": 20}),
@@ -141,7 +141,7 @@ def test_milliseconds_are_not_squeezed_into_a_probability():
 def test_what_has_no_form_of_its_own_for_values_is_the_map_of_the_output_as_it_is():
     own = {"lrp", "rise", "scorecam", "ablationcam", "gradcam_plus_plus", "svm_weights", "svm_pattern", "idgi"}
     model, inputs = network(), records()
-    for name in sorted(set(METHODS) - own - {"untrained", "label_permuted"}):
+    for name in sorted(set(METHODS) - own - {"untrained", "label_permuted", *FITTED}):
         more = arguments(name, model)
         plain = attribute(name, model, inputs, None, seed=4, scan_keys=["a", "b"], **more)
         assert torch.equal(explained(name, model, **more), plain), name

@@ -228,7 +228,7 @@ def draw(exhibits: list[Exhibit], path: Path) -> None:
     # by family, in the order in which the package brings them in; controls last
     families = list(dict.fromkeys(method.family for method in METHODS.values()))
     ordered = sorted(METHODS, key=lambda name: (METHODS[name].is_control, families.index(METHODS[name].family)))
-    names = ["scan", *(name for name in ordered if not name.startswith("svm"))]
+    names = ["scan", *(name for name in ordered if not name.startswith("svm") and METHODS[name].family != "simulators")]
     n_rows = -(-len(names) // N_COLUMNS)
     with drawing() as make:
         figure = make(figsize=(5 * N_COLUMNS, 1.75 * n_rows + 0.8), layout="constrained")

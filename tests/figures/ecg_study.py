@@ -15,6 +15,7 @@ from heatproof.cohorts.writer import CohortWriter
 from heatproof.files import write_parquet, write_table
 from heatproof.geometry import Grid
 from heatproof.metrics.areas import relevance_by_area
+from heatproof.metrics.simulations import ROW_COLUMNS
 from heatproof.stages.examples import write_examples
 from heatproof.stages.probing import CURVE_COLUMNS, EXCLUSION_COLUMNS, PROBE_COLUMNS, SPREAD_COLUMNS
 
@@ -94,7 +95,9 @@ def write(folder: Path, n_people: int = 8) -> Path:
             _write_model(folder, cohort, model, people, tables)
     for name, parts in tables.items():
         write_parquet(pd.concat(parts, ignore_index=True), folder / f"{name}.parquet")
-    for name, columns in (("spreads", SPREAD_COLUMNS), ("exclusions", EXCLUSION_COLUMNS), ("nulls", _NULLS)):
+    for name, columns in (
+        ("spreads", SPREAD_COLUMNS), ("exclusions", EXCLUSION_COLUMNS), ("nulls", _NULLS), ("simulations", ROW_COLUMNS),
+    ):  # fmt: skip
         write_parquet(pd.DataFrame(columns=list(columns)), folder / f"{name}.parquet")
     write_table(pd.DataFrame(columns=["scan_id", "file", "field", "reason", "action"]), folder / "intake.tsv")
     volumes = pd.concat(tables["areas"])[["scan_id", "area", "name", "volume_mm3"]].drop_duplicates()
@@ -228,12 +231,13 @@ def write_tables(folder: Path) -> dict[str, Path]:
 
     paths = {name: folder / "tables" / f"{name}.tsv" for name in TABLES}
     parquet = {name: folder / f"{name}.parquet" for name in (
-        "scores", "areas", "nulls", "probes", "curves", "spreads", "exclusions")}  # fmt: skip
+        "scores", "areas", "nulls", "probes", "curves", "spreads", "exclusions", "simulations")}  # fmt: skip
     tabulate(
         "ecg", MODELS, {name: {"method": name} for name in METHODS}, **parquet, intake=folder / "intake.tsv",
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
         certificates=sorted(folder.glob("*/fold-*/certificate.tsv")), volumes=folder / "volumes.tsv",
-        cohort=folder / "cohort.h5", settings=(), seed=1, n_bootstrap=100, n_permutations=99, tables=paths,
+        cohort=folder / "cohort.h5", settings=(), simulators={}, seed=1, n_bootstrap=100, n_permutations=99,
+        tables=paths,
     )  # fmt: skip
     return paths
 

@@ -20,7 +20,7 @@ def test_the_schema_offers_exactly_the_registered_metrics():
     assert set(names["items"]["enum"]) == set(METRICS)
     # The first two order the maps of a scan as the Dice does, the others are for signals.
     on_request = {"iou_at_size", "max_iou", "weighted_precision", "weighted_recall", "time_distance", "lead_accuracy",
-                  "lead_overlap", "signed_cosine"}  # fmt: skip
+                  "lead_overlap", "signed_cosine", "correlation"}  # fmt: skip
     assert set(names["default"]) == set(METRICS) - on_request
 
 

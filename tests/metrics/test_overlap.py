@@ -13,6 +13,7 @@ from heatproof.metrics.evaluate import Evaluator
 from heatproof.metrics.overlap import (
     auroc,
     average_precision,
+    correlation,
     dice_at_size,
     dice_curve,
     dice_sweep,
@@ -37,6 +38,7 @@ OVERLAP = {
     "auroc": auroc,
     "average_precision": average_precision,
     "spearman": spearman,
+    "correlation": correlation,
 }
 SHAPES = [(60,), (9, 11), (6, 7, 5)]
 
@@ -98,6 +100,17 @@ def test_spearman_equals_scipy(levels):
     strength = np.round(np.abs(np.random.default_rng(9).normal(size=heatmap.shape)), 1)
     ranked, known = prepared(heatmap, strength, mask)
     assert spearman(ranked, known) == pytest.approx(spearmanr(heatmap[mask], strength[mask])[0], abs=1e-12)
+
+
+def test_correlation_asks_for_amounts_and_spearman_for_the_order():
+    heatmap, _, mask = example((6, 7, 5), seed=4)
+    strength = np.abs(np.random.default_rng(9).normal(size=heatmap.shape))
+    ranked, known = prepared(heatmap, strength, mask)
+    assert correlation(ranked, known) == pytest.approx(np.corrcoef(heatmap[mask], strength[mask])[0, 1], abs=1e-12)
+    stretched = prepared(3 * strength + 2, strength, mask)
+    assert correlation(*stretched) == pytest.approx(1) and spearman(*stretched) == pytest.approx(1)
+    bent = prepared(np.exp(5 * strength), strength, mask)
+    assert correlation(*bent) < 0.9 and spearman(*bent) == pytest.approx(1)
 
 
 def test_ties_at_the_cut_count_as_the_mean_over_random_tie_breaking():
@@ -244,7 +257,7 @@ def test_a_full_truth_is_known():
     heatmap, _, _ = example((9, 11))
     ranked, known = prepared(heatmap, np.ones(heatmap.shape))
     assert math.isnan(auroc(ranked, known))
-    assert math.isnan(spearman(ranked, known))
+    assert math.isnan(spearman(ranked, known)) and math.isnan(correlation(ranked, known))
     for metric in (dice_at_size, iou_at_size, average_precision, pointing_game, mass_accuracy):
         assert metric(ranked, known) == pytest.approx(1)
 

@@ -24,6 +24,7 @@ SMALL = {
     "wang_c": {"width": 4, "n_blocks": 2},
     "wang_d": {"width": 4, "n_blocks": 2},
     "boehle": {"n_blocks": 3},
+    "liu": {"width": 4, "n_blocks": 3},
     "resnet": {"width": 4},
     "densenet": {"width": 4, "growth": 2},
     "ecg_resnet": {"width": 3, "n_blocks": 2, "kernel": 5, "stem_kernel": 4},
@@ -52,6 +53,14 @@ def test_wang_networks_have_the_published_numbers_of_parameters(name, width, exp
 def test_boehle_network_has_exactly_the_published_number_of_parameters():
     with torch.device("meta"):
         assert count(build("boehle")) == 728_898
+
+
+def test_the_classifier_of_the_simulators_has_the_published_widths_and_1024_features():
+    with torch.device("meta"):
+        network = build("liu", shape=(64, 64, 64), n_classes=1)
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv3d)]
+    assert [layer.out_channels for layer in convolutions] == [16, 32, 64, 16]
+    assert (network.classifier.hidden.in_features, network.classifier.hidden.out_features) == (1024, 64)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{len(shape)}d")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from heatproof.files import write_parquet, write_table
+from heatproof.metrics.simulations import ROW_COLUMNS
 from heatproof.stages.probing import CURVE_COLUMNS, EXCLUSION_COLUMNS, PROBE_COLUMNS, SPREAD_COLUMNS
 
 AREAS = {
@@ -382,6 +383,7 @@ def write(study: Study) -> Path:
     write_parquet(nulls(study, rng), study.folder / "nulls.parquet")
     for name, frame in probes(study, predicted, rng).items():
         write_parquet(frame, study.folder / f"{name}.parquet")
+    write_parquet(pd.DataFrame(columns=list(ROW_COLUMNS)), study.folder / "simulations.parquet")
     for (model, fold, seed), frame in predicted.items():
         run = study.folder / model / f"fold-{fold}_seed-{seed}"
         write_table(frame, run / "predictions.tsv")
@@ -463,12 +465,14 @@ def write_tables(study: Study) -> dict[str, Path]:
         curves=folder / "curves.parquet",
         spreads=folder / "spreads.parquet",
         exclusions=folder / "exclusions.parquet",
+        simulations=folder / "simulations.parquet",
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
         certificates=sorted(folder.glob("*/fold-*/certificate.tsv")),
         intake=folder / "intake.tsv",
         volumes=folder / "volumes.tsv",
         cohort=folder / "cohort.h5",
         settings=("nd push_pull information",),
+        simulators={},
         seed=1,
         n_bootstrap=200,
         n_permutations=499,

@@ -18,6 +18,7 @@ from heatproof.publication.claims import (
 )
 from heatproof.publication.evidence import Evidence
 from heatproof.statistics.conditions import INPUT_WEIGHTED
+from heatproof.statistics.simulations import SIMULATION_COLUMNS
 
 METHODS = {name: {"method": name} for name in ("scorecam", "xrai", "gradcam", "saliency", "random_noise")}
 RECIPE = "corrected"
@@ -94,6 +95,7 @@ def study(**tables: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "median_curves": median_areas(SETTING).head(0),
         "sanity": sanity(True),
         "certificates": pd.DataFrame(columns=["model", "output", "passes"]),
+        "simulations": pd.DataFrame(columns=list(SIMULATION_COLUMNS)),
     }
     return {**empty, **tables}
 
@@ -111,7 +113,7 @@ def verdict(key: str, **tables: pd.DataFrame) -> str:
 
 def line(key: str, recipe: str, tables: dict[str, pd.DataFrame], settings: tuple[str, ...] = (SETTING,)) -> pd.Series:
     """Return one line of the table of claims."""
-    table = claims_table(tables, METHODS, ("as_published", "corrected"), settings=settings)
+    table = claims_table(tables, METHODS, ("as_published", "corrected"), settings=settings, simulators={})
     return table[(table["claim"] == key) & (table["recipe"] == recipe)].iloc[0]
 
 
@@ -299,6 +301,6 @@ def test_a_study_without_the_methods_or_the_recipe_says_so():
     tables = study(
         faithfulness=faithfulness("sic", "a", LEADING), ranking=ranking(PLACED), metric_agreement=agreement(0, 0)
     )
-    table = claims_table(tables, METHODS, ("corrected",), settings=(SETTING,))
+    table = claims_table(tables, METHODS, ("corrected",), settings=(SETTING,), simulators={})
     assert set(table["claim"]) == {"S2", "S3", "S4"}, "S1 has no AIC and X1 no randomised network here"
     assert set(table.loc[table["recipe"] == "as_published", "verdict"]) == {NOT_TESTABLE}

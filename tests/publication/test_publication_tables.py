@@ -182,18 +182,55 @@ def test_a_file_outside_a_run_is_refused(tmp_path):
         run_of(tmp_path / "predictions.tsv")
 
 
-def test_the_stage_hands_the_configured_settings_to_the_claims(finished, monkeypatch):
+def test_the_stage_hands_the_configured_settings_and_simulators_to_the_claims(finished, monkeypatch):
     from heatproof.publication import tables
     from heatproof.stages.tabulate import tabulate
 
     given = []
-    monkeypatch.setattr(tables, "claims_table", lambda *_, settings: given.append(settings) or pd.DataFrame())
+    monkeypatch.setattr(tables, "claims_table", lambda *_, **known: given.append(known) or pd.DataFrame())
     folder = finished[0].folder
-    names = ("scores", "areas", "nulls", "probes", "curves", "spreads", "exclusions")
+    names = ("scores", "areas", "nulls", "probes", "curves", "spreads", "exclusions", "simulations")
     tabulate(
         "demo", synthetic.models_of(finished[0]), {}, **{name: folder / f"{name}.parquet" for name in names},
         predictions=sorted(folder.glob("*/fold-*/predictions.tsv")), certificates=[], intake=folder / "intake.tsv",
-        volumes=folder / "volumes.tsv", cohort=folder / "cohort.h5", settings=["b", "a"], seed=1, n_bootstrap=20,
-        n_permutations=19, tables={},
+        volumes=folder / "volumes.tsv", cohort=folder / "cohort.h5", settings=["b", "a"],
+        simulators={"velocity": {"kind": "warp"}}, seed=1, n_bootstrap=20, n_permutations=19, tables={},
     )  # fmt: skip
-    assert given == [("b", "a")]
+    assert given == [{"settings": ("b", "a"), "simulators": {"velocity": {"kind": "warp"}}}]
+
+
+def test_simulated_scans_become_tables_and_claims(finished, tmp_path):
+    from heatproof.files import write_parquet
+    from heatproof.metrics.simulations import ROW_COLUMNS
+    from heatproof.stages.tabulate import tabulate
+
+    simulators = {
+        "velocity": {"kind": "warp", "field": "velocity", "grid": 8},
+        "published": {"kind": "warp", "field": "displacement", "grid": None},
+    }
+    merits = {"velocity": {"moved": 1.0, "referee_moved": 0.9, "change_correlation": 0.6},
+              "published": {"moved": 1.0, "referee_moved": 0.2, "change_correlation": 0.3}}  # fmt: skip
+    rows = [
+        ("demo", "boehle", "corrected", 0, 0, name, "warp", f"s{i}", f"p{i}", ("removal", "injection")[i % 2], 1.0,
+         score, float(np.sin(7 * i + len(name)) < 2 * merit - 1) if "moved" in score else merit + 0.01 * i)
+        for name, scores in merits.items() for score, merit in scores.items() for i in range(24)
+    ]  # fmt: skip
+    write_parquet(pd.DataFrame(rows, columns=list(ROW_COLUMNS)), tmp_path / "simulations.parquet")
+    folder = finished[0].folder
+    names = ("scores", "areas", "nulls", "probes", "curves", "spreads", "exclusions")
+    wanted = {name: tmp_path / f"{name}.tsv" for name in ("simulations", "ablations", "claims")}
+    tabulate(
+        "demo", synthetic.models_of(finished[0]), {}, **{name: folder / f"{name}.parquet" for name in names},
+        simulations=tmp_path / "simulations.parquet", predictions=sorted(folder.glob("*/fold-*/predictions.tsv")),
+        certificates=[], intake=folder / "intake.tsv", volumes=folder / "volumes.tsv", cohort=folder / "cohort.h5",
+        settings=[], simulators=simulators, seed=1, n_bootstrap=50, n_permutations=49, tables=wanted,
+    )  # fmt: skip
+    table = read_text_table(wanted["simulations"])
+    row = table[(table["simulator"] == "published") & (table["score"] == "change_correlation")]
+    assert row.set_index("direction")["difference"].to_dict() == pytest.approx(
+        {"removal": -0.3, "injection": -0.3, "both": -0.3}
+    )
+    settings = read_text_table(wanted["ablations"]).set_index("simulator")["differs_in"]
+    assert settings["published"] == "field displacement, not velocity; grid none, not 8"
+    verdicts = read_text_table(wanted["claims"]).set_index(["claim", "recipe"])["verdict"]
+    assert verdicts["L1", "corrected"] == "supported" and verdicts["L1", "as_published"] == "contradicted"

@@ -13,6 +13,7 @@ from heatproof.publication import target_claims
 from heatproof.publication.claims import claims_table
 from heatproof.publication.evidence import Evidence
 from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED
+from heatproof.statistics.simulations import SIMULATION_COLUMNS
 
 METHODS = ("saliency", "ig", "gradcam", "deconvolution", "occlusion")
 ENTRIES = {name: {"method": name} for name in (*METHODS, "random_noise")}
@@ -206,7 +207,8 @@ def test_both_recipes_are_in_the_table_though_all_networks_follow_one():
     made = tables(by_truth=truth, by_metric={"pr": GOOD_FIRST, "qt": GOOD_FIRST}, tau=0.1)
     columns = ["recipe", "model", "metric", "setting", "metric_a", "metric_b", "is_truth", "tau_methods"]
     made |= {name: pd.DataFrame(columns=columns) for name in ("median_curves", "sanity", "metric_agreement")}
-    found = claims_table(made, ENTRIES, ("corrected",), settings=())
+    made["simulations"] = pd.DataFrame(columns=list(SIMULATION_COLUMNS))
+    found = claims_table(made, ENTRIES, ("corrected",), settings=(), simulators={})
     verdicts = found.set_index(["claim", "recipe"])["verdict"]
     assert verdicts["E1", "corrected"] == SUPPORTED
     assert verdicts["E1", "as_published"] == CONTRADICTED

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heatproof.cohorts.store import Cohort, RawScan, Source
+from heatproof.cohorts.store import LOG_JACOBIAN, Cohort, RawScan, Source
 from heatproof.cohorts.writer import CohortWriter
 from heatproof.errors import GeometryError, HeatproofError
 from heatproof.files import write_table
@@ -316,6 +316,24 @@ def test_without_controls_every_scan_with_a_lesion_is_scored_against_it_and_all_
     pooled = study.pool([files["means"]], **spec)
     assert set(pd.read_parquet(pooled.nulls)["population"]) == {"patients"}
     assert "controls" not in set(pd.read_parquet(pooled.scores)["population"])
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 3])
+def test_each_patient_is_scored_against_the_size_of_its_own_log_jacobian(tmp_path: Path, n_axes: int):
+    study = Study(tmp_path, n_axes)
+    gained = [np.roll(effect, 2, axis=0) * (-1) ** i for i, effect in enumerate(study.effects)]
+    with h5py.File(tmp_path / "cohort.h5", "r+") as file:
+        file[f"output_truths/{LOG_JACOBIAN}"] = np.array(gained, dtype=np.float32)
+    study.truths = {"injected": study.truth("injected"), "contraction": study.truth("contraction")}
+    scores = pd.read_parquet(study.score()["scores"])
+    scans = scores[scores["level"] == "scan"]
+    assert set(scans.loc[scans["truth"] == "contraction", "scan_id"]) == {f"s{i}" for i in range(6) if TARGET[i]}
+    space = Space.of(study.mask, study.mask)
+    for i in (3, 4):
+        ranked = RankedMap.of(np.abs(study.maps[i]), space)
+        expected = auroc(ranked, Truth.of_effect(gained[i], space, settings()["truth_share"]))
+        found = value(scans, scan_id=f"s{i}", truth="contraction", metric="auroc", smoothing_mm=0)
+        assert found == pytest.approx(expected)
 
 
 LEADS = ("I", "II", "V5")

@@ -9,6 +9,7 @@ import torch
 from heatproof.errors import ConfigError, IntakeError
 from heatproof.files import sha256_of_array
 from heatproof.training import ScanLoader, normalise
+from heatproof.training.intensity import rescaled
 from heatproof.training.loading import read_ahead
 
 
@@ -67,6 +68,18 @@ def test_zero_intensity_is_what_a_voxel_of_zero_became_in_that_scan(kind):
     if kind == "zscore":
         assert (zeros[:, 0, inside] < -1).all() and (zeros[:, 0, ~inside] == 0).all()
     assert dict(loader.reads["test"]) == {"s0": 2, "s1": 2}
+
+
+@pytest.mark.parametrize("kind", ["zscore", "minmax", "none"])
+def test_a_changed_scan_is_put_on_the_scale_of_the_scan_itself(kind):
+    """What was not changed keeps its value, however large the change."""
+    scan, mask = np.random.default_rng(3).normal(5, 2, (1, 9, 8)), np.ones((9, 8), bool)
+    changed = scan.copy()
+    changed[0, :4] += 100
+    before, after = normalise(scan, mask, kind), rescaled(changed, scan, mask, kind, None)
+    np.testing.assert_allclose(after[0, 4:], before[0, 4:], atol=1e-6)
+    scale = {"zscore": scan.std(), "minmax": np.ptp(scan), "none": 1.0}[kind]
+    np.testing.assert_allclose((after - before)[0, :4], 100 / scale, rtol=1e-5)
 
 
 def test_zero_intensity_after_minmax_is_zero_where_the_darkest_voxel_is():

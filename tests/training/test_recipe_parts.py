@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -54,6 +54,18 @@ def test_augmentation_depends_on_seed_epoch_and_scan_only_and_leaves_the_scan():
     assert torch.equal(scan, before)
     kinds = {tuple(drawn.flatten().tolist()) for drawn in draws}
     assert len(kinds) == 10  # mirrored or not, five shifts
+
+
+def test_noise_is_drawn_anew_for_every_scan_and_epoch_and_has_the_deviation_asked_for():
+    scan, settings = torch.zeros(1, 60, 60), TrainingSettings(noise=0.5)
+    drawn = [augment(scan, name, epoch, settings, 1) for name in ("a", "b") for epoch in (1, 2)]
+    assert all(float(one.std()) == pytest.approx(0.5, abs=0.03) for one in drawn)
+    assert len({float(one.sum()) for one in drawn}) == 4
+    assert torch.equal(drawn[0], augment(scan, "a", 1, settings, 1))
+    # The draws of flips and shifts are others: noise moves no scan.
+    moved = TrainingSettings(shift_voxels=3)
+    scan = torch.arange(9.0)[None]
+    assert (augment(scan, "a", 1, replace(moved, noise=1e-6), 1) - augment(scan, "a", 1, moved, 1)).abs().max() < 1e-4
 
 
 def test_without_augmentation_the_scan_passes_through():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from heatproof.cohorts.store import RawScan, Source
+from heatproof.cohorts.store import LOG_JACOBIAN, RawScan, Source
 from heatproof.cohorts.writer import CohortWriter
 from heatproof.errors import ConfigError, GeometryError, TruthError
 from heatproof.files import read_table, sha256_of
@@ -226,6 +226,20 @@ def test_the_injected_truth_is_the_mean_of_the_patients(tmp_path):
             build_truth({"source": source}, _context(tmp_path))
 
 
+def test_the_contraction_is_the_mean_size_of_the_patients_log_jacobians(tmp_path):
+    """Controls keep none (zeros in the store); a loss of tissue in one patient does not undo a gain in another."""
+    gained = [np.zeros(SHAPE, np.float32), -_effect(), 3 * _effect()]
+    kept = {LOG_JACOBIAN: gained}
+    context = _context(tmp_path, output_truths=lambda name: iter(kept.get(name, ())))
+    spec = {"source": "contraction", "mask_share": 0.05}
+    truth = build_truth(spec, context)
+    np.testing.assert_allclose(truth.values, 2 * _effect(), atol=1e-6)
+    np.testing.assert_array_equal(truth.mask, truth.values > 0.05 * truth.values.max())
+    for none in ([], gained[:1]):
+        with pytest.raises(TruthError, match="keep_log_jacobian"):
+            build_truth(spec, _context(tmp_path, output_truths=lambda name, none=none: iter(none)))
+
+
 def test_simulated_foci_follow_the_effect_with_the_errors_that_were_asked_for(tmp_path):
     context = _context(tmp_path)
     effect = np.zeros(SHAPE, np.float32)
@@ -291,7 +305,7 @@ def test_the_context_hash_changes_with_what_matters_and_not_with_the_cores(tmp_p
 
 
 def test_an_unknown_source_lists_the_known_ones(tmp_path):
-    known = "injected, lesions, counterfactual, waves, meta_analysis, literature, atlas, mask"
+    known = "injected, contraction, lesions, counterfactual, waves, meta_analysis, literature, atlas, mask"
     with pytest.raises(ConfigError, match=known):
         build_truth({"source": "wishful"}, _context(tmp_path))
 

@@ -18,6 +18,7 @@ import yaml
 from heatproof.errors import ConfigError
 from heatproof.outputs import check_outputs
 from heatproof.rating import check_rating
+from heatproof.simulators import check_simulators
 from heatproof.studies import ALL, INDIVIDUAL_TRUTHS, LINEAR_METHODS, methods_of, unknown_control_means
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
@@ -26,6 +27,7 @@ SELECTOR = "one_of_"
 RESERVED = {
     "all", "prepare", "split", "truth", "train", "attribute", "score", "pool", "probe", "randomise", "agree", "collect",
     "tabulate", "plot", "report", "replicate", "plan", "fetch", "draw_kit", "rating_kit", "read_ratings", "ratings",
+    "fit_simulator", "simulate",
 }  # fmt: skip
 
 
@@ -228,6 +230,7 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
             field=_dotted((*path, *where)),
             remedy="use another baseline or fill, such as zero or blur.",
         )
+    check_simulators(study, path, source)
     for name in study["models"]:
         if not methods_of(study, name):
             raise ConfigError(

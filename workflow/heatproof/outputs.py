@@ -15,7 +15,7 @@ from heatproof.studies import LINEAR_NETWORKS, OUTPUT_TRUTHS
 SIMULATED = {"beats": ("heart_rate", "pr", "qt", "qrs", "r_v5", "t_v5", "j_v5")}
 # Sources of pictures and volumes, which have diagnoses only.
 WITHOUT_OUTPUTS = (
-    "phantom", "anatomies", "lesions", "table", "bids", "caps", "oasis", "images", "cheng", "radiography",
+    "phantom", "anatomies", "lesions", "blobs", "table", "bids", "caps", "oasis", "images", "cheng", "radiography",
 )  # fmt: skip
 # Truths that cohorts of signals can have.
 SIGNAL_TRUTHS = {"beats": ("counterfactual",), "wfdb": ("waves",), "signals": ()}
@@ -99,3 +99,6 @@ def check_outputs(study: Mapping[str, Any], path: tuple[str, ...], source: str) 
         if truth["source"] not in known if known is not None else truth["source"] in OUTPUT_TRUTHS:
             remedy = f"use {' or '.join(known)}." if known else "remove it (truths: {} where none is known)."
             raise refused(f"the cohort has no truth '{truth['source']}'.", ("truths", name), remedy)
+        if truth["source"] == "contraction" and not study["cohort"].get("keep_log_jacobian"):
+            remedy = "set keep_log_jacobian: true in a cohort of blobs, of the phantom or of real anatomies."
+            raise refused("the cohort keeps no log-Jacobian.", ("truths", name), remedy)

@@ -5,7 +5,7 @@ Nothing heavy is imported here, because the Snakefile reads it each time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from heatproof.intensities import FITTED_INTENSITIES
@@ -17,7 +17,9 @@ LINEAR_NETWORKS = ("linear_svm",)
 LINEAR_METHODS = ("svm_weights", "svm_pattern")
 # Truths that every scan has for itself, the first where there are several; the others are one map for all.
 OUTPUT_TRUTHS = ("counterfactual", "waves")  # known for each number that a network predicts
-INDIVIDUAL_TRUTHS = ("injected", "lesions", *OUTPUT_TRUTHS)
+INDIVIDUAL_TRUTHS = ("injected", "lesions", *OUTPUT_TRUTHS, "contraction")
+# Sources that know how each of their scans would look in the other group (`heatproof.cohorts.counterfactuals`).
+COUNTERFACTUAL_SOURCES = ("blobs", "phantom", "anatomies")
 # Keys of a cohort that say what is fetched, and where to.
 FETCH_KEYS = ("source", "folder", "layout", "fetch", "dataset", "url", "sha256", "files")
 # Which stage answers which of the `probes.metrics`.
@@ -48,6 +50,8 @@ def methods_of(study: Mapping[str, Any], model: str) -> list[str]:
     entry = study["models"][model]
     linear = entry["network"] in LINEAR_NETWORKS
     names = [name for name, method in study["methods"].items() if (method["method"] in LINEAR_METHODS) == linear]
+    fitted = (None, *simulators_of(study, model))
+    names = [name for name in names if study["methods"][name].get("simulator") in fitted]
     for chosen in (study["attribution"]["methods"], entry.get("methods")):
         names = [name for name in names if chosen in (None, ALL) or name in chosen]
     return names
@@ -56,6 +60,39 @@ def methods_of(study: Mapping[str, Any], model: str) -> list[str]:
 def needs_permuted(method: Mapping[str, Any]) -> bool:
     """Return whether a configured method explains a network that was trained on permuted labels."""
     return method["method"] == "label_permuted"
+
+
+def needs_simulator(method: Mapping[str, Any]) -> bool:
+    """Return whether a configured method shows what a simulator changes."""
+    return method["method"] == "simulator"
+
+
+def simulators_of(study: Mapping[str, Any], model: str) -> list[str]:
+    """Return the ids of the simulators that are fitted to a model: all, or those of its list; a linear one has none."""
+    entry = study["models"][model]
+    if entry["network"] in LINEAR_NETWORKS:
+        return []
+    chosen = entry.get("simulators")
+    return [name for name in study.get("simulators", {}) if chosen is None or name in chosen]
+
+
+def simulated_models(study: Mapping[str, Any]) -> list[str]:
+    """Return the models of a study that simulators are fitted to."""
+    return [name for name in study["models"] if simulators_of(study, name)]
+
+
+def fitted_simulators(study: Mapping[str, Any], model: str, methods: Iterable[str]) -> list[str]:
+    """Return the ids of the simulators of a model that some of its methods show, each once."""
+    shown = [study["methods"][name]["simulator"] for name in methods if needs_simulator(study["methods"][name])]
+    return [name for name in simulators_of(study, model) if name in shown]
+
+
+def randomised_methods(study: Mapping[str, Any], model: str) -> list[str]:
+    """Return the methods that can explain a model again when its weights are drawn anew.
+
+    Those that show a simulator cannot: it would have to be fitted again to every one of the networks.
+    """
+    return [name for name in methods_of(study, model) if not needs_simulator(study["methods"][name])]
 
 
 def probes_of(study: Mapping[str, Any], stage: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 # Heatmaps of the test scans of one model, fold and seed: one job per method, or one for all (attribution.jobs).
 #
-# in:  {study}/cohort.h5, folds.tsv, {model}/{run}/model.safetensors predictions.tsv
+# in:  {study}/cohort.h5, folds.tsv, {model}/{run}/model.safetensors predictions.tsv, and the simulators/*.safetensors
+#      of the run that its methods show
 # out: {study}/{model}/{run}/{method}/maps.h5 (temporary unless the config keeps maps)
 
 
@@ -17,6 +18,7 @@ for suffix, study, model, methods in batches():
             weights=f"{RESULTS}/{{study}}/{{model}}/{RUN}/model.safetensors",
             predictions=f"{RESULTS}/{{study}}/{{model}}/{RUN}/predictions.tsv",
             permuted=permuted_weights,
+            simulators=shown_simulators,
         output:
             maps=[
                 maps_file(path)

@@ -14,7 +14,7 @@ os.environ.update(
     PYTHONPATH=os.pathsep.join([PACKAGE_ROOT, *filter(None, [os.getenv("PYTHONPATH")])])
 )
 
-from heatproof import configuration, rating, studies
+from heatproof import configuration, rating, simulators, studies
 from heatproof.cohorts.folders import inside
 from heatproof.errors import HeatproofError
 from heatproof.figures.catalogue import FIGURES
@@ -189,7 +189,7 @@ def probe_job(wildcards, stage, fold=-1, seed=-1):
     if stage == "probe":
         job["keep_examples"] = (int(fold), int(seed)) == (0, study["seeds"][0])
     if stage == "randomise":
-        methods = studies.methods_of(study, wildcards.model)
+        methods = studies.randomised_methods(study, wildcards.model)
         job["methods"] = {name: study["methods"][name] for name in methods}
         section = study["attribution"]
         job["attribution"] = {
@@ -295,6 +295,74 @@ def permuted_weights(wildcards):
         if any(studies.needs_permuted(entry) for entry in entries)
         else []
     )
+
+
+def fitting_job(wildcards):
+    """Return what the fit of a simulator reads of the config, and nothing else."""
+    return {
+        "model": wildcards.model,
+        "recipe": model_of(wildcards)["recipe"],
+        "simulator": wildcards.simulator,
+        "entry": study_of(wildcards)["simulators"][wildcards.simulator],
+        "fold": int(wildcards.fold),
+        "seed": int(wildcards.seed),
+        "study_seed": SEED,
+    }
+
+
+def simulation_job(wildcards):
+    """Return what the judgement of a run's simulators reads of the config, and nothing else."""
+    study, run = study_of(wildcards), (int(wildcards.fold), int(wildcards.seed))
+    return {
+        "study": wildcards.study,
+        "model": wildcards.model,
+        "recipe": model_of(wildcards)["recipe"],
+        "fold": run[0],
+        "seed": run[1],
+        "study_seed": SEED,
+        "spec": study["simulation"],
+        "keep_examples": run == (0, study["seeds"][0]),
+        "cohort": simulators.counterfactual_cohort(study, wildcards.model),
+        "root": DATA_ROOT,
+    }
+
+
+def referee_weights(wildcards):
+    """Return the network of the same fold and another seed that judges a run's simulators, if there is one."""
+    seed = simulators.referee_seed(study_of(wildcards), int(wildcards.seed))
+    if seed is None:
+        return []
+    return f"{RESULTS}/{wildcards.study}/{wildcards.model}/fold-{wildcards.fold}_seed-{seed}/model.safetensors"
+
+
+def fitted_to(wildcards):
+    """Return the simulators that are fitted to the network of a run, in the order of the config."""
+    base = f"{RESULTS}/{wildcards.study}/{wildcards.model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+    names = studies.simulators_of(study_of(wildcards), wildcards.model)
+    return [f"{base}/simulators/{name}.safetensors" for name in names]
+
+
+def simulated(study, pattern):
+    """Return a path for every run that simulators are fitted to; `pattern` begins below the run's folder."""
+    models = studies.simulated_models(STUDIES[study])
+    return runs(study, pattern, models) if models else []
+
+
+def simulated_examples(study):
+    """Return the simulated scans kept for figures: those of the first fold and seed of every model with simulators."""
+    return [
+        f"{RESULTS}/{study}/{model}/fold-0_seed-{STUDIES[study]['seeds'][0]}/simulations.h5"
+        for model in studies.simulated_models(STUDIES[study])
+    ]
+
+
+def shown_simulators(wildcards):
+    """Return the fitted simulators that the methods of a job show."""
+    names = studies.fitted_simulators(
+        study_of(wildcards), wildcards.model, methods_here(wildcards)
+    )
+    base = f"{RESULTS}/{wildcards.study}/{wildcards.model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+    return [f"{base}/simulators/{name}.safetensors" for name in names]
 
 
 def rated_maps(study):

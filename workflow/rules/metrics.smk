@@ -3,7 +3,7 @@
 # in:  {study}/{model}/{run}/{method}/maps.h5, truths, cohort, predictions
 # out: {study}/{model}/{run}/{method}/scores.parquet areas.parquet means.h5
 #      {study}/{model}/pooled/{method}/group.h5 scores.parquet nulls.parquet nifti/
-#      {study}/scores.parquet areas.parquet nulls.parquet
+#      {study}/scores.parquet areas.parquet nulls.parquet simulations.parquet
 
 
 for suffix, study, model, methods in batches():
@@ -101,6 +101,7 @@ rule collect:
         exclusions=lambda wildcards: probed(
             wildcards.study, "exclusions.parquet", "probe"
         ),
+        simulations=lambda wildcards: simulated(wildcards.study, "simulations.parquet"),
     output:
         scores=f"{RESULTS}/{{study}}/scores.parquet",
         areas=f"{RESULTS}/{{study}}/areas.parquet",
@@ -109,6 +110,7 @@ rule collect:
         curves=f"{RESULTS}/{{study}}/curves.parquet",
         spreads=f"{RESULTS}/{{study}}/spreads.parquet",
         exclusions=f"{RESULTS}/{{study}}/exclusions.parquet",
+        simulations=f"{RESULTS}/{{study}}/simulations.parquet",
     log:
         f"{RESULTS}/logs/collect/{{study}}.log",
     benchmark:

@@ -14,6 +14,7 @@ rule tabulate:
         curves=rules.collect.output.curves,
         spreads=rules.collect.output.spreads,
         exclusions=rules.collect.output.exclusions,
+        simulations=rules.collect.output.simulations,
         intake=rules.prepare.output.intake,
         volumes=rules.prepare.output.volumes,
         cohort=rules.prepare.output.cohort,
@@ -42,6 +43,7 @@ rule tabulate:
     params:
         models=lambda wildcards: study_of(wildcards)["models"],
         methods=lambda wildcards: study_of(wildcards)["methods"],
+        simulators=lambda wildcards: study_of(wildcards)["simulators"],
         settings=lambda wildcards: [
             setting
             for key in ("settings", "published_settings")
@@ -63,6 +65,7 @@ rule plot:
         areas=rules.collect.output.areas,
         curves=rules.collect.output.curves,
         examples=lambda wildcards: examples(wildcards.study),
+        simulations=lambda wildcards: simulated_examples(wildcards.study),
         cohort=rules.prepare.output.cohort,
         participants=rules.prepare.output.participants,
         volumes=rules.prepare.output.volumes,

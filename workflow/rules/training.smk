@@ -30,11 +30,11 @@ rule train:
         **grown(4000, 240),
         gpu=LOCAL_GPU,
     params:
-        # Which methods explain a model is no reason to train it again.
+        # Which methods explain a model, and what is fitted to it, is no reason to train it again.
         entry=lambda wildcards: {
             key: value
             for key, value in model_of(wildcards).items()
-            if key != "methods"
+            if key not in ("methods", "simulators")
         },
         training=lambda wildcards: study_of(wildcards)["training"],
         seed=SEED,

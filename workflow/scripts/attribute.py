@@ -15,5 +15,6 @@ with logged(snakemake.log[0]):
         weights=Path(snakemake.input.weights),
         predictions=Path(snakemake.input.predictions),
         permuted=Path(permuted) if permuted else None,
+        simulators={Path(path).stem: Path(path) for path in snakemake.input.simulators},
         threads=snakemake.threads,
     )

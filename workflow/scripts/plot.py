@@ -19,6 +19,7 @@ with logged(snakemake.log[0]):
         **{name: Path(snakemake.input[name]) for name in ("areas", "cohort", "participants", "volumes", "curves")},
         **{name: [Path(path) for path in snakemake.input[name]] for name in ("group_maps", "histories", "predictions")},
         examples=[Path(path) for path in snakemake.input.get("examples", [])],
+        simulations=[Path(path) for path in snakemake.input.get("simulations", [])],
         seed=int(snakemake.params.seed),
     )
     figures: dict[str, list[Path]] = {}

@@ -14,6 +14,7 @@ with logged(snakemake.log[0]):
         predictions=[Path(path) for path in snakemake.input.predictions],
         certificates=[Path(path) for path in snakemake.input.certificates],
         settings=snakemake.params.settings,
+        simulators=snakemake.params.simulators,
         seed=int(snakemake.params.seed),
         **snakemake.params.resampling,
         tables={name: Path(path) for name, path in snakemake.output.items()},

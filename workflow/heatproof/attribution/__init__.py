@@ -1,7 +1,7 @@
 """Attribution methods: heatmaps of networks over one to three space axes.
 
 `attribute` draws the maps, `METHODS` lists the methods. This part of the package sees tensors, arrays and
-networks only.
+networks only; what it fits, `simulators`, has files of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from . import (
 from .dispatch import attribute, attribute_together, attribute_with_residual
 from .registry import METHODS, Attribution, Method, required_context
 from .relevance import relevance_by_layer
+from .simulators import methods as simulator_methods
 from .tracing import separate_activations
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "rescale",
     "sampling",
     "separate_activations",
+    "simulator_methods",
 ]

@@ -31,9 +31,10 @@ CONTEXT = (
     "zero_intensity",
     "background",
     "regions",
+    "fitted",
 )
 # Of these, what the caller has to prepare (the dispatcher supplies the others).
-PREPARED = ("prior", "permuted", "control_mean", "zero_intensity", "background", "regions")
+PREPARED = ("prior", "permuted", "control_mean", "zero_intensity", "background", "regions", "fitted")
 # Context that only one value of a parameter asks for.
 CONDITIONS = {
     "control_mean": ("baseline", "control_mean"),
@@ -74,7 +75,8 @@ class Method:
     function : callable
         ``function(model, inputs, target, **parameters)``.
     family : str
-        gradients, sampling, paths, rescale, activations, relevance, regions, perturbation, patterns or controls.
+        gradients, sampling, paths, rescale, activations, relevance, regions, perturbation, patterns, simulators or
+        controls.
     cost : str
         Forward and backward passes per scan, in words.
     citation : str
@@ -197,8 +199,8 @@ def required_context(name: str, parameters: Mapping[str, object]) -> set[str]:
     set of str
         Any of ``prior`` (an array on the grid), ``permuted`` (a network trained on permuted labels),
         ``control_mean`` (the mean training scan of the controls), ``zero_intensity`` (what the intensity zero
-        became in each normalised scan), ``background`` (some training scans) and ``regions`` (integer labels
-        on the grid).
+        became in each normalised scan), ``background`` (some training scans), ``regions`` (integer labels on the
+        grid) and ``fitted`` (a simulator that was fitted to the network).
     """
     method = lookup(name)
     unmet = {

@@ -1,4 +1,4 @@
-"""Real anatomies: T1 scans in MNI space, some people's with an injected Alzheimer's atrophy.
+"""Real anatomies: T1 scans in MNI space, some people's with the injected atrophy of a disorder.
 
 The effect acts on each brain's own labelled areas (or on the embedded atlas where there are no label
 volumes), through the same operator as the phantom's, so a real scan gets an exact truth. Variants of a scan
@@ -8,7 +8,7 @@ volumes), through the same operator as the phantom's, so a real scan gets an exa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from heatproof.cohorts.anatomy_files import AnatomyFiles, first_grid, list_files, read_label_names
+from heatproof.cohorts.anatomy_files import AnatomyFiles, first_grid, have_labels, list_files, read_label_names
+from heatproof.cohorts.anatomy_groups import Assignment, assign
+from heatproof.cohorts.counterfactuals import Counterfactual, CounterfactualSource, unknown_scan
 from heatproof.cohorts.deformations import random_field, random_warp
+from heatproof.cohorts.disorders import DISORDERS, anatomy_regions
 from heatproof.cohorts.images import ImageHeader, read_header, read_values
-from heatproof.cohorts.simulation import Anatomy, Appearance, Body, render
-from heatproof.cohorts.store import RawScan, Record, Source
+from heatproof.cohorts.simulation import Anatomy, Appearance, Body, redrawn, render
+from heatproof.cohorts.store import LOG_JACOBIAN, RawScan, Record
 from heatproof.cohorts.templates import BRAIN_SHARE, Template, crop_box, crop_template, mni_template_on
 from heatproof.errors import ConfigError, IntakeError
 from heatproof.geometry import Grid, resample
@@ -28,28 +31,11 @@ from heatproof.randomness import generator
 from heatproof.truths.embedded_atlas import area_names, embedded_atlas, labels_of
 from heatproof.truths.injected import Effect, draw_strengths
 
-CLASSES = ("HC", "AD")
 # Fluid and white matter are read off a brain as these percentiles of its intensities.
 FLUID_PERCENTILE, BRIGHT_PERCENTILE = 3.0, 90.0
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """What was decided for one person.
-
-    Attributes
-    ----------
-    patient : bool
-        Whether the effect is injected (unused in the paired design).
-    severity : float
-        Stage if a patient, 0 to 1.
-    """
-
-    patient: bool
-    severity: float
-
-
-def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> Source:
+def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> CounterfactualSource:
     """Return the cohort of real anatomies that a configuration describes; scans are made when loaded.
 
     Parameters
@@ -67,10 +53,10 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> Source:
         If no scan is found, or a file is missing or lies on another grid.
     """
     anatomies = Anatomies(spec, seed, Path(root))
-    return Source(
+    return CounterfactualSource(
         grid=anatomies.grid,
         records=anatomies,
-        classes=CLASSES,
+        classes=anatomies.classes,
         mask=anatomies.template.intensity > 0,
         template=anatomies.template.intensity,
         atlas=None if anatomies.labelled else anatomies.atlas,
@@ -83,6 +69,7 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> Source:
             "design": spec["design"],
             "regions": list(anatomies.effect.regions),
         },
+        redraw=anatomies.counterfactual,
     )
 
 
@@ -106,14 +93,15 @@ class Anatomies:
                 field="severity_minimum",
                 remedy="choose severity_minimum <= severity_maximum.",
             )
-        self.spec, self.seed = spec, seed
+        self.classes = DISORDERS[spec["disorder"]].classes
+        self.spec, self.seed = {**spec, "regions": anatomy_regions(spec)}, seed
         self.files = list_files(spec, root)
-        self.labelled = _labelled(self.files)
+        self.labelled = have_labels(self.files)
         self._native = first_grid(self.files)
         self.template: Template = self._target_template()
         self.grid = self.template.grid
         self.atlas = embedded_atlas(self.grid, self.template.grey_matter)
-        self.label_names = read_label_names(spec, root) if self.labelled else area_names()
+        self.label_names = read_label_names(self.spec, root) if self.labelled else area_names()
         self.effect = self._effect()
         self.assignments = assign(self.files, spec, seed)
         # Records come scan by scan, so the last brain is nearly always the one that is needed next.
@@ -124,19 +112,41 @@ class Anatomies:
         return len(self.files) * groups * self.spec["n_variants"]
 
     def __iter__(self) -> Iterator[Record]:
+        for index, patient, row in self._listed():
+            load = partial(self.scan, index, patient, row["scan_id"])
+            yield Record(row, load, self.files[index].shown)
+
+    def scan(self, index: int, patient: bool, scan_id: str) -> RawScan:
+        """Return one variant of one real scan, with or without the effect, and its exact truth."""
+        body, appearance = self._drawn(index, scan_id, diseased=patient)
+        scan = render(self._brain(index), body, appearance, self.effect)
+        if not (self.spec["keep_log_jacobian"] and patient):
+            return scan
+        return replace(scan, truths={LOG_JACOBIAN: self._redrawn(index, patient, scan_id).log_jacobian})
+
+    def counterfactual(self, scan_id: str) -> Counterfactual:
+        """Return how one scan would look in the other group (see `CounterfactualSource.counterfactual`)."""
+        for index, patient, row in self._listed():
+            if row["scan_id"] == scan_id:
+                return self._redrawn(index, patient, scan_id)
+        raise unknown_scan(scan_id)
+
+    def _listed(self) -> Iterator[tuple[int, bool, dict[str, Any]]]:
+        """Yield the number of the real scan, the group and the row of every record."""
         for index, files in enumerate(self.files):
             decided = self.assignments[files.participant_id]
             groups = (False, True) if self.spec["design"] == "paired" else (decided.patient,)
             for patient in groups:
                 for variant in range(1, self.spec["n_variants"] + 1):
-                    row = self._row(files, decided, patient, variant)
-                    load = partial(self.scan, index, decided, patient, row["scan_id"])
-                    yield Record(row, load, files.shown)
+                    yield index, patient, self._row(files, decided, patient, variant)
 
-    def scan(self, index: int, decided: Assignment, patient: bool, scan_id: str) -> RawScan:
-        """Return one variant of one real scan, with or without the effect, and its exact truth."""
-        spec, files = self.spec, self.files[index]
-        anatomy = self._brain(index)
+    def _redrawn(self, index: int, patient: bool, scan_id: str) -> Counterfactual:
+        body, appearance = self._drawn(index, scan_id, diseased=True)
+        return redrawn(self._brain(index), body, appearance, self.effect, patient=patient)
+
+    def _drawn(self, index: int, scan_id: str, *, diseased: bool) -> tuple[Body, Appearance]:
+        """Return the warp and the appearance of one variant of one real scan, with or without the disease."""
+        spec, files, anatomy = self.spec, self.files[index], self._brain(index)
         shape, spacing = self.grid.shape, self.grid.voxel_sizes
         warp = random_warp(
             shape,
@@ -147,11 +157,11 @@ class Anatomies:
         )
         field = random_field(shape, spacing, spec["bias_scale_mm"], self._random(scan_id, "bias"))
         noise = self._random(scan_id, "noise").standard_normal(shape, dtype=np.float32)
-        strengths = self._strengths(files, decided, anatomy) if patient else {}
+        strengths = self._strengths(files, self.assignments[files.participant_id], anatomy) if diseased else {}
         appearance = Appearance(
             bias=np.exp(spec["bias"] * field), noise=noise * np.float32(spec["noise"] * anatomy.bright)
         )
-        return render(anatomy, Body(displacement=warp, strengths=strengths), appearance, self.effect)
+        return Body(displacement=warp, strengths=strengths), appearance
 
     def _strengths(self, files: AnatomyFiles, decided: Assignment, anatomy: Anatomy) -> dict[int, float]:
         """Return the strength per label of a patient, the same in every scan and variant of that person."""
@@ -168,12 +178,12 @@ class Anatomies:
         return strengths
 
     def _row(self, files: AnatomyFiles, decided: Assignment, patient: bool, variant: int) -> dict[str, Any]:
-        group = ("-ad" if patient else "-hc") if self.spec["design"] == "paired" else ""
+        group = f"-{self.classes[int(patient)].lower()}" if self.spec["design"] == "paired" else ""
         severity = decided.severity if patient else 0.0
         return {
             "scan_id": f"{files.scan_id}{group}_v{variant}",
             "participant_id": files.participant_id,
-            "diagnosis": CLASSES[int(patient)],
+            "diagnosis": self.classes[int(patient)],
             "target": int(patient),
             "age": files.age,
             "sex": files.sex,
@@ -258,36 +268,6 @@ class Anatomies:
 
     def _random(self, *keys: object) -> np.random.Generator:
         return generator(self.seed, "anatomies", *keys)
-
-
-def assign(files: list[AnatomyFiles], spec: dict[str, Any], seed: int) -> dict[str, Assignment]:
-    """Return who is a patient, and how ill: half of the people, one of each two neighbours in age."""
-    ages: dict[str, float] = {}
-    for entry in files:
-        # A missing age sorts last, among its like.
-        ages.setdefault(entry.participant_id, entry.age if np.isfinite(entry.age) else np.inf)
-    people = sorted(ages, key=lambda name: (ages[name], name))
-    decided: dict[str, Assignment] = {}
-    for index, name in enumerate(people):
-        pair = people[index - index % 2 : index - index % 2 + 2]
-        first = generator(seed, "anatomies", "pair", *pair).integers(2)
-        stage = generator(seed, "anatomies", name, "severity")
-        severity = float(stage.uniform(spec["severity_minimum"], spec["severity_maximum"]))
-        decided[name] = Assignment(bool(first == index % 2), severity)
-    return decided
-
-
-def _labelled(files: list[AnatomyFiles]) -> bool:
-    """Return whether the scans have label volumes; all of them or none."""
-    without = [entry.shown for entry in files if entry.labels is None]
-    if without and len(without) < len(files):
-        raise IntakeError(
-            "the scan has no label volume although others have one.",
-            file=without[0],
-            field="labels_path",
-            remedy="give labels for every scan, or for none.",
-        )
-    return not without
 
 
 def _require_grid(header: ImageHeader, native: Grid) -> None:

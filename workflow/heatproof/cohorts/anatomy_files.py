@@ -241,3 +241,22 @@ def _files(row: dict[str, Any], spec: dict[str, Any], root: Path) -> AnatomyFile
         row["sex"],
         shown(root, scan),
     )
+
+
+def have_labels(files: list[AnatomyFiles]) -> bool:
+    """Return whether the scans have label volumes; all of them or none.
+
+    Raises
+    ------
+    IntakeError
+        If only some have one.
+    """
+    without = [entry.shown for entry in files if entry.labels is None]
+    if without and len(without) < len(files):
+        raise IntakeError(
+            "the scan has no label volume although others have one.",
+            file=without[0],
+            field="labels_path",
+            remedy="give labels for every scan, or for none.",
+        )
+    return not without

@@ -1,4 +1,4 @@
-"""The phantom: people made from the MNI152 template, some with an injected Alzheimer's atrophy.
+"""The phantom: people made from the MNI152 template, some with the injected atrophy of a disorder.
 
 Template: MNI152 2009a symmetric (Fonov et al., NeuroImage 2011;54:313, doi:10.1016/j.neuroimage.2010.07.033),
 the T1, grey- and white-matter maps that ship inside nilearn. Every random number is keyed by the person or
@@ -8,7 +8,7 @@ the scan, so scan i is the same in a cohort of ten or of ten thousand.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from heatproof.cohorts.counterfactuals import Counterfactual, CounterfactualSource, person_of
 from heatproof.cohorts.deformations import exponential, random_field, random_warp
-from heatproof.cohorts.simulation import Anatomy, Appearance, Body, render
-from heatproof.cohorts.store import RawScan, Record, Source
+from heatproof.cohorts.disorders import DISORDERS, phantom_regions
+from heatproof.cohorts.simulation import Anatomy, Appearance, Body, redrawn, render
+from heatproof.cohorts.store import LOG_JACOBIAN, RawScan, Record
 from heatproof.cohorts.templates import mni_template
 from heatproof.errors import ConfigError
 from heatproof.randomness import generator
 from heatproof.truths.embedded_atlas import area_names, embedded_atlas, labels_of
 from heatproof.truths.injected import Effect, contraction_velocity, draw_strengths
 
-CLASSES = ("HC", "AD")
 AGE_RANGE = (55.0, 95.0)
 # Grey matter shrinks and ventricles widen from here on (Fjell et al., Cereb Cortex 2009;19:2001).
 AGE_ONSET = 60.0
@@ -53,10 +54,10 @@ class Person:
         ``F`` or ``M``.
     site : str
         ``A`` or ``B``.
-    severity : float
-        Stage, 0 (control) to 1.
+    stage : float
+        Severity, 0 to 1, that this person has as a patient, or would have.
     mmse : int
-        Score of 30 that falls with severity.
+        Score of 30 that falls with severity (written for Alzheimer's disease).
     visits : int
         Number of scans.
     """
@@ -66,12 +67,17 @@ class Person:
     age: float
     sex: str
     site: str
-    severity: float
+    stage: float
     mmse: int
     visits: int
 
+    @property
+    def severity(self) -> float:
+        """Stage of the disease; 0 in a control."""
+        return self.stage if self.patient else 0.0
 
-def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> Source:
+
+def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> CounterfactualSource:
     """Return the phantom cohort that a configuration describes; scans are made when they are loaded.
 
     Parameters
@@ -84,10 +90,10 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> Source:
         Unused: the template is part of nilearn.
     """
     phantom = Phantom(spec, seed)
-    return Source(
+    return CounterfactualSource(
         grid=phantom.anatomy.grid,
         records=phantom,
-        classes=CLASSES,
+        classes=phantom.classes,
         mask=phantom.anatomy.intensity > 0,
         template=phantom.anatomy.intensity,
         atlas=phantom.anatomy.labels,
@@ -100,6 +106,7 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> Source:
             "regions": list(phantom.effect.regions),
             "citation": "MNI152 2009a: Fonov et al., NeuroImage 2011;54:313",
         },
+        redraw=phantom.counterfactual,
     )
 
 
@@ -123,7 +130,8 @@ class Phantom:
             )
         self.spec, self.seed = spec, seed
         self.anatomy = template_anatomy(spec["resolution_mm"], spec["margin_voxels"])
-        areas = [*spec["regions"], *spec["off_prior_regions"]]
+        self.classes = DISORDERS[spec["disorder"]].classes
+        areas = [area for some in phantom_regions(spec) for area in some]
         self.effect = Effect(
             regions={area: labels_of(area) for area in areas},
             region_probability=spec["region_probability"],
@@ -160,15 +168,18 @@ class Phantom:
         sex = "F" if random.random() < 0.5 else "M"
         lean = spec["confounder_strength"] / 2 if spec["confounder"] in ("site", "tag") else 0.0
         site = "B" if random.random() < (0.5 + lean if patient else 0.5 - lean) else "A"
-        stage = random.uniform(spec["severity_minimum"], spec["severity_maximum"])
-        severity = float(stage) if patient else 0.0
+        stage = float(random.uniform(spec["severity_minimum"], spec["severity_maximum"]))
+        severity = stage if patient else 0.0
         mmse = round(float(np.clip(MMSE_HEALTHY - MMSE_FALL * severity + random.normal(0, 1), 0, 30)))
         again = random.random() < spec["rescanned_share"]
         visits = spec["n_visits"] if again else 1
-        return Person(participant_id, patient, age, sex, site, severity, mmse, visits)
+        return Person(participant_id, patient, age, sex, site, stage, mmse, visits)
 
-    def body(self, person: Person) -> Body:
-        """Return the anatomy of a person: warp, head size, age and disease."""
+    def body(self, person: Person, *, as_patient: bool = False) -> Body:
+        """Return the anatomy of a person: warp, head size, age and disease.
+
+        With `as_patient` a control has the disease that this person would have.
+        """
         spec, grid = self.spec, self.anatomy.grid
         warp = random_warp(
             grid.shape,
@@ -185,11 +196,27 @@ class Phantom:
             head_size=size * (MALE_HEAD_SIZE if person.sex == "M" else 1.0),
             grey_matter_loss=spec["age_loss"] * decades,
             ventricle_mm=spec["age_ventricle_mm"] * decades,
-            strengths=draw_strengths(self.effect, person.severity, disease) if person.patient else {},
+            strengths=draw_strengths(self.effect, person.stage, disease) if person.patient or as_patient else {},
         )
 
     def scan(self, person: Person, scan_id: str) -> RawScan:
-        """Return one scan of a person, with its exact truth."""
+        """Return one scan of a person, with its exact truth, and the log-Jacobian of its cure if that is kept."""
+        scan = render(self.anatomy, self.body(person), self._appearance(person, scan_id), self.effect)
+        if not (self.spec["keep_log_jacobian"] and person.patient):
+            return scan
+        return replace(scan, truths={LOG_JACOBIAN: self._redrawn(person, scan_id).log_jacobian})
+
+    def counterfactual(self, scan_id: str) -> Counterfactual:
+        """Return how one scan would look in the other group (see `CounterfactualSource.counterfactual`)."""
+        person = person_of(scan_id, self.spec["n_participants"], self.person)
+        return self._redrawn(person, scan_id)
+
+    def _redrawn(self, person: Person, scan_id: str) -> Counterfactual:
+        body, appearance = self.body(person, as_patient=True), self._appearance(person, scan_id)
+        return redrawn(self.anatomy, body, appearance, self.effect, patient=person.patient)
+
+    def _appearance(self, person: Person, scan_id: str) -> Appearance:
+        """Return what the scanner adds to one scan."""
         spec, anatomy = self.spec, self.anatomy
         shape, spacing = anatomy.grid.shape, anatomy.grid.voxel_sizes
         other_scanner = spec["confounder"] == "site" and person.site == "B"
@@ -198,7 +225,7 @@ class Phantom:
             pattern = self._suppressor * np.float32(self._suppressor_score(scan_id))
         field = random_field(shape, spacing, spec["bias_scale_mm"], self._random(scan_id, "bias"))
         noise = self._random(scan_id, "noise").standard_normal(shape, dtype=np.float32)
-        appearance = Appearance(
+        return Appearance(
             bias=np.exp(spec["bias"] * field),
             noise=noise * np.float32(spec["noise"] * anatomy.bright),
             gain=spec["site_gain"] if other_scanner else 1.0,
@@ -206,21 +233,21 @@ class Phantom:
             overlay=self._tag if person.site == "B" else None,
             pattern=pattern,
         )
-        return render(anatomy, self.body(person), appearance, self.effect)
 
     def _row(self, person: Person, scan_id: str, visit: int) -> dict[str, Any]:
         row: dict[str, Any] = {
             "scan_id": scan_id,
             "participant_id": person.participant_id,
-            "diagnosis": CLASSES[int(person.patient)],
+            "diagnosis": self.classes[int(person.patient)],
             "target": int(person.patient),
             "age": round(person.age, 1),
             "sex": person.sex,
             "site": person.site,
             "visit": visit,
             "severity": round(person.severity, 4),
-            "mmse": person.mmse,
         }
+        if self.spec["disorder"] == "alzheimers":
+            row["mmse"] = person.mmse
         if self._suppressor is not None:
             row["suppressor"] = round(self._suppressor_score(scan_id), 4)
         return row

@@ -2,7 +2,7 @@
 
 The phantom and the real anatomies share this road, so both carry the same exact counterfactual truth: the
 scan is rendered twice, with and without the effect, under the same warp, gain, contrast and field, before
-noise is added.
+noise is added. `redrawn` gives the signed difference to the other group, and the warp that is part of it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
+from heatproof.cohorts.counterfactuals import CHANGED_SHARE, Counterfactual, inverted, log_jacobian
 from heatproof.cohorts.deformations import exponential, identity, sample
 from heatproof.cohorts.store import RawScan
 from heatproof.geometry import Grid
@@ -86,7 +87,8 @@ class Body:
     ventricle_mm : float
         Enlargement of the ventricles by age, in mm.
     strengths : mapping of int to float
-        Strength of the disease per label; empty in a control.
+        Strength of the disease per label; empty in a control. For a counterfactual, the strength that a control
+        would have as a patient.
     """
 
     displacement: np.ndarray
@@ -131,19 +133,14 @@ def render(anatomy: Anatomy, body: Body, appearance: Appearance, effect: Effect)
     more closely than the number of voxels. The truth of a control is zero everywhere.
     """
     support = anatomy.support
-    points = _to_anatomy(anatomy, body, support)
+    points = _to_anatomy(anatomy, body, identity(anatomy.grid.shape)[:, support], body.displacement[:, support])
     pattern = None if appearance.pattern is None else sample(appearance.pattern, points)
     # Nothing is lost, as an array: both renderings must round alike, so that no effect is a difference of zero.
     lost = np.zeros(points.shape[1], dtype=np.float32)
     healthy, left = _tissue(anatomy, points, body.grey_matter_loss, lost)
     tissue = healthy
     if body.strengths:
-        spacing = anatomy.grid.voxel_sizes
-        strength = strength_map(anatomy.labels, body.strengths, spacing, effect.smoothing_mm)
-        velocity = contraction_velocity(strength, spacing, effect.smoothing_mm, effect.contraction_mm)
-        shrinkage = exponential(velocity)
-        points = points + np.stack([sample(part, points) for part in shrinkage])
-        lost = np.float32(effect.loss) * sample(strength, points)
+        points, lost = _afflicted(anatomy, body, effect, points)
         tissue, left = _tissue(anatomy, points, body.grey_matter_loss, lost)
     head = healthy > BACKGROUND_SHARE * anatomy.fluid
     image = _scanned(tissue, pattern, appearance, anatomy, support) * head
@@ -159,10 +156,70 @@ def render(anatomy: Anatomy, body: Body, appearance: Appearance, effect: Effect)
     )
 
 
-def _to_anatomy(anatomy: Anatomy, body: Body, support: np.ndarray) -> np.ndarray:
-    """Return where in the anatomy each supported voxel of the person lies, shape (axes, n), in voxels."""
+def redrawn(anatomy: Anatomy, body: Body, appearance: Appearance, effect: Effect, *, patient: bool) -> Counterfactual:
+    """Return how one scan would look in the other group: without the effect of `body`, or with it.
+
+    What must not change are the areas, and the tag, in which neither the exact scan nor its warp does.
+    """
+    support, option = anatomy.support, -1 if patient else 1
+    voxels = identity(anatomy.grid.shape)[:, support]
+    points = _to_anatomy(anatomy, body, voxels, body.displacement[:, support])
+    pattern = None if appearance.pattern is None else sample(appearance.pattern, points)
+    healthy, _ = _tissue(anatomy, points, body.grey_matter_loss, np.zeros(points.shape[1], dtype=np.float32))
+    there, lost = _afflicted(anatomy, body, effect, points)
+    ill, _ = _tissue(anatomy, there, body.grey_matter_loss, lost)
+    head = healthy > BACKGROUND_SHARE * anatomy.fluid
+    image, reference = (_scanned(tissue, pattern, appearance, anatomy, support) * head for tissue in (ill, healthy))
+    change = _spread(option * (image - reference), support)
+    gained = _gained(anatomy, body, effect, points, option)
+    labels = [_spread(sample(anatomy.labels, where, order=0), support) for where in (points, there)]
+    # Beside the affected areas themselves, wherever else tissue comes from or goes to.
+    moved = -option * gained
+    affected = np.isin(labels, list(body.strengths)).any(axis=0) | (moved > CHANGED_SHARE * moved.max())
+    fixed = labels[0] > 0
+    if appearance.overlay is not None:
+        fixed |= appearance.overlay > CHANGED_SHARE * appearance.overlay.max()
+    return Counterfactual(
+        option, change[np.newaxis], gained, affected, fixed & ~affected & (change == 0) & (gained == 0)
+    )
+
+
+def _gained(anatomy: Anatomy, body: Body, effect: Effect, points: np.ndarray, option: int) -> np.ndarray:
+    """Return the log-Jacobian of the warp of the scan that injects or removes the contraction, shape (*space,).
+
+    The contraction acts in the anatomy, so the scan is warped from the person to it and back.
+    """
+    support = anatomy.support
+    there, _ = _afflicted(anatomy, body, effect, points, option)
+    moving = (there != points).any(axis=0)
+    voxels, targets = identity(anatomy.grid.shape)[:, support][:, moving], there[:, moving]
+
+    def to_anatomy(places: np.ndarray) -> np.ndarray:
+        return _to_anatomy(anatomy, body, places, np.stack([sample(part, places) for part in body.displacement]))
+
+    shift = np.zeros_like(points)
+    shift[:, moving] = inverted(to_anatomy, targets, voxels + (targets - points[:, moving])) - voxels
+    return log_jacobian(np.stack([_spread(part, support) for part in shift]))
+
+
+def _afflicted(
+    anatomy: Anatomy, body: Body, effect: Effect, points: np.ndarray, option: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where tissue at points of the anatomy comes from under the disease, and the share of it that is lost.
+
+    An `option` of -1 undoes the contraction instead.
+    """
+    spacing = anatomy.grid.voxel_sizes
+    strength = strength_map(anatomy.labels, body.strengths, spacing, effect.smoothing_mm)
+    velocity = contraction_velocity(strength, spacing, effect.smoothing_mm, option * effect.contraction_mm)
+    there = points + np.stack([sample(part, points) for part in exponential(velocity)])
+    return there, np.float32(effect.loss) * sample(strength, there)
+
+
+def _to_anatomy(anatomy: Anatomy, body: Body, places: np.ndarray, displacement: np.ndarray) -> np.ndarray:
+    """Return where in the anatomy places of the person lie, in voxels; all arrays have shape (axes, n)."""
     centre = anatomy.centre[:, np.newaxis].astype(np.float32)
-    points = identity(anatomy.grid.shape)[:, support] + body.displacement[:, support]
+    points = places + displacement
     points = centre + (points - centre) / np.float32(body.head_size)
     if anatomy.ventricles is not None and body.ventricle_mm:
         shift = np.stack([sample(part, points) for part in anatomy.ventricles])

@@ -18,6 +18,7 @@ from heatproof.errors import ConfigError
 SOURCES: dict[str, str] = {
     "phantom": "heatproof.cohorts.phantom",
     "anatomies": "heatproof.cohorts.anatomies",
+    "blobs": "heatproof.cohorts.blobs",
     "lesions": "heatproof.cohorts.lesions",
     "beats": "heatproof.cohorts.beats",
     "table": "heatproof.cohorts.table",

@@ -18,6 +18,9 @@ from heatproof.geometry import Grid
 if TYPE_CHECKING:
     import pandas as pd
 
+# Key of `RawScan.truths` for the exact log-Jacobian of the warp that takes a patient's effect out of the scan.
+LOG_JACOBIAN = "log_jacobian"
+
 
 @dataclass
 class RawScan:
@@ -33,7 +36,8 @@ class RawScan:
         Exact strength of the injected effect, zero where there is none.
     truths : mapping of str to ndarray, shape (channels, *space), optional
         For each output of the source the scan's signed exact effect (unit of the scan per unit of the output), or 1
-        on what defines the output where only that is known, zero elsewhere.
+        on what defines the output where only that is known, zero elsewhere. Under `LOG_JACOBIAN`, of the places'
+        shape, how much tissue each voxel gains when a patient's effect is taken out.
     labels : ndarray of int, shape (*space,) or (channels, *space), optional
         The scan's own areas; channel by channel where the channels are places.
     volumes : mapping of int to float, optional
@@ -238,7 +242,7 @@ class Cohort:
         """Return the signed exact effect in one scan, or None where no effect is known.
 
         Shape (*space,), or (channels, *space) where the channels are places; with an `output`, the effect of that
-        number of the participants table.
+        number of the participants table, or the scan's `LOG_JACOBIAN`.
         """
         return self._row(f"output_truths/{output}" if output else "truths", scan_id)
 

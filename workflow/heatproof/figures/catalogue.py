@@ -183,6 +183,44 @@ FIGURES: dict[str, Entry] = {
         "points only; a method above the truth finds points that the network is sensitive to, not where the number "
         "stands.",
     ),
+    "simulator_scores": Entry(
+        "What the simulators are worth",
+        "A simulator changes a scan so that the network changes its mind; each row is one, each panel a score at the "
+        "full dose. The first panels need the exact change, which only simulated cohorts have: a good simulator "
+        "changes what the disease changes and leaves the nuisance alone. Moving the answer alone proves nothing, an "
+        "attack does that too; a referee is a network trained from another seed that the simulator has never seen. "
+        "Ticks are what the scan itself or blind chance reaches, dotted lines what nothing learned would. Dots are "
+        "means over scans, bars 95 % bootstrap intervals over people; blue discs are better than the first simulator, "
+        "vermilion crosses worse, paired by person and after Holm's correction.",
+    ),
+    "simulated_scans": Entry(
+        "Scans before and after the simulators",
+        "For each scan what every simulator makes of it, beside the exact change where that is known: the simulated "
+        "scan with the network's answer before and after, what has changed, and the log-Jacobian of the warp, blue "
+        "where tissue is lost and red where it is gained. A faithful simulator looks like the exact column. Each "
+        "picture has a scale of its own, whose end is written in it. Of signals the exact values are dashed. A few "
+        "scans illustrate; they rank nothing.",
+    ),
+    "simulated_warps": Entry(
+        "How the simulators move tissue",
+        "For each scan a regular grid that the simulator carries along with the tissue, over the simulated scan, and "
+        "arrows from where tissue was to where it is. Lines crowd where tissue was lost. Where they cross or tangle "
+        "the warp folds, which no tissue can do: such voxels are vermilion. Simulators that only change brightness "
+        "have no warp. Of signals the shift is drawn.",
+    ),
+    "doses": Entry(
+        "Dose and answer",
+        "Above, one scan per direction under growing doses of each simulator, with the network's answer in each "
+        "picture; vermilion if it moved the wrong way. Below, how far the answer moves at each dose, mean over scans "
+        "with 95 % bootstrap interval over people, in standard deviations of the network's answers. A dose that means "
+        "something gives a line that rises steadily.",
+    ),
+    "dose_frames": Entry(
+        "Slide through the doses",
+        "The same scans, from the scan as it is to the full dose, a column per simulator with the network's answer in "
+        "each picture. Move the slider, or press the arrow keys on it: what grows or shrinks is what the simulator "
+        "says the network looks for.",
+    ),
     "nulls": Entry(
         "Observed overlap against surrogate maps",
         "The grey bar reaches to the 95th percentile of the score of random maps that are as smooth as "

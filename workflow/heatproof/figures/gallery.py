@@ -94,9 +94,9 @@ def draw_gallery(examples: Sequence[Example], methods: Sequence[str], controls: 
         return absent("No map of a single scan was kept, so there is no gallery.")
     shown, grey = present[:MOST_METHODS], set(controls)
     trace = len(grid.shape) == 1
-    cuts = [None if len(grid.shape) < 3 else _cut_with_most(example, grid) for example in examples]
+    cuts = [None if len(grid.shape) < 3 else cut_with_most(_target(example), grid) for example in examples]
     with drawing() as make:
-        figure, cells = _cells(make, len(examples), len(shown) + 1, trace, _height_of(grid))
+        figure, cells = _cells(make, len(examples), len(shown) + 1, trace, height_of(grid))
         signed = {name: any((e.maps[name] < 0).any() for e in examples if name in e.maps) for name in shown}
         for row, example, cut in zip(cells, examples, cuts, strict=True):
             for axes, name in zip(row, ("", *shown), strict=True):
@@ -188,7 +188,7 @@ def _cells(
     return figure, figure.subplots(n_examples, n_columns, squeeze=False)
 
 
-def _height_of(grid: Grid) -> float:
+def height_of(grid: Grid) -> float:
     """Return the height of a panel over its width."""
     if len(grid.shape) == 2:
         return grid.shape[0] / grid.shape[1]
@@ -199,9 +199,13 @@ def _height_of(grid: Grid) -> float:
     return float(extent[1] / extent[0])
 
 
-def _cut_with_most(example: Example, grid: Grid) -> Slice:
-    """Return the axial slice that holds most of the truth (of the brightness, without a truth)."""
-    target = example.image - example.image.min() if example.truth is None else np.abs(example.truth)
+def _target(example: Example) -> np.ndarray:
+    """Return the strength of the truth, or the brightness of a scan without a truth."""
+    return example.image - example.image.min() if example.truth is None else np.abs(example.truth)
+
+
+def cut_with_most(target: np.ndarray, grid: Grid) -> Slice:
+    """Return the axial slice of a volume that holds most of what is above zero in `target`, shape (*space,)."""
     height = grid.world(np.argwhere(target > 0))[:, 2]
     step = min(grid.spacing)
     levels, places = np.unique(np.round(height / step).astype(int), return_inverse=True)
@@ -210,7 +214,8 @@ def _cut_with_most(example: Example, grid: Grid) -> Slice:
     return Slice(2, float(height[places == np.bincount(places, target[target > 0]).argmax()].mean()))
 
 
-def _plane(values: np.ndarray, grid: Grid, cut: Slice | None) -> np.ndarray:
+def plane(values: np.ndarray, grid: Grid, cut: Slice | None) -> np.ndarray:
+    """Return what is drawn of an image (itself) or a volume (its cut), the first row at the top."""
     if cut is None:
         return values
     return cut_slice(values, grid, cut, world_box(grid, np.ones(grid.shape, dtype=bool)))[::-1]
@@ -235,7 +240,7 @@ def _paint(axes: Axes, example: Example, name: str, grid: Grid, cut: Slice | Non
         paint_trace(axes, time, example.image, heatmap, top=top)
         return
     axes.set_xticks([])
-    planes = [None if v is None else _plane(v, grid, cut) for v in (example.image, heatmap, example.truth)]
+    planes = [None if v is None else plane(v, grid, cut) for v in (example.image, heatmap, example.truth)]
     paint_plane(axes, np.asarray(planes[0]), planes[1], planes[2], top=top, signed=signed)
 
 

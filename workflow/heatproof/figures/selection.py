@@ -14,7 +14,7 @@ from heatproof.studies import INDIVIDUAL_TRUTHS
 METRIC_ORDER = (
     "dice_at_size", "average_precision", "auroc", "mass_accuracy", "rank_accuracy", "spearman", "max_dice",
     "pointing_game", "earth_movers_distance", "weighted_precision", "weighted_recall", "time_distance", "lead_accuracy",
-    "lead_overlap", "signed_cosine", "iou_at_size", "max_iou",
+    "lead_overlap", "signed_cosine", "correlation", "iou_at_size", "max_iou",
 )  # fmt: skip
 SMALLER_IS_BETTER = frozenset(
     {

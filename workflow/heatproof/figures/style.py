@@ -29,8 +29,13 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 VERDICT_COLOURS = {"yes": BLUE, "no": VERMILION, "undecided": INK}
 VERDICT_MARKERS = {"yes": "o", "no": "X", "undecided": "D"}
 
+# Pixels of a PNG per inch.
+DPI = 130
+
 # Id in the SVG of a figure that has nothing to show.
 ABSENT = "nothing-to-draw"
+# Id in the SVG of one of several frames side by side, which the report shows one at a time; the dose follows.
+FRAME = "frame-"
 SETTINGS: dict[str, Any] = {
     "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 8.5,
@@ -183,7 +188,7 @@ def save(figure: Figure, paths: Iterable[str | Path]) -> None:
         kind = Path(path).suffix.lstrip(".")
         metadata: dict[str, Any] = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         with own_look(), atomic(path) as temporary:
-            figure.savefig(temporary, format=kind, dpi=130, metadata=metadata)
+            figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
 
 
 def absent(reason: str) -> Figure:

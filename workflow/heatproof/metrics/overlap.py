@@ -11,7 +11,7 @@ import numpy as np
 
 from heatproof.errors import ConfigError
 from heatproof.metrics.registry import register, share_of_truth
-from heatproof.metrics.space import RankedMap, Space, Truth
+from heatproof.metrics.space import RankedMap, Space, Truth, standardised
 
 NAN = float("nan")
 
@@ -263,3 +263,22 @@ def spearman(heatmap: RankedMap, truth: Truth, space: Space | None = None) -> fl
         return NAN
     ranks = heatmap.standard_ranks
     return 0.0 if ranks is None else float((ranks * truth.standard_ranks).sum())
+
+
+@register(
+    "correlation",
+    needs=("truth",),
+    chance=lambda truth, space: 0.0,
+    citation="Pearson, Philos Trans R Soc A 1896;187:253, against the strength of the truth",
+)
+def correlation(heatmap: RankedMap, truth: Truth, space: Space | None = None) -> float:
+    """Return the product-moment correlation of the map with the truth's strength; NaN where that is constant.
+
+    Unlike `spearman` it asks for the amounts, so that faint differences far from the truth weigh little.
+    """
+    if _undefined(heatmap, truth):
+        return NAN
+    values, strength = standardised(heatmap.values), standardised(truth.strength)
+    if strength is None:
+        return NAN
+    return 0.0 if values is None else float((values * strength).sum())

@@ -1,4 +1,4 @@
-"""Chains of convolution blocks: the networks of Wang et al. (2023) and Böhle et al. (2019).
+"""Chains of convolution blocks: the networks of Wang et al. (2023), Böhle et al. (2019) and Liu et al. (2021).
 
 Every layer is a module of its own that is used once, in a plain sequence, so that relevance propagation,
 hooks and graph tracing see the whole computation.
@@ -21,6 +21,7 @@ POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
 WANG = "Wang et al. (2023). NeuroImage 269:119929"
 BOEHLE = "Böhle et al. (2019). Front Aging Neurosci 11:194"
+LIU = "Liu et al. (2021). IPMI; arXiv 2102.08239"
 
 # Kernel and pool of every block; the same width throughout.
 WANG_FAMILIES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -112,6 +113,45 @@ def boehle(
     return nn.Sequential(OrderedDict(features=features, classifier=nn.Sequential(classifier)))
 
 
+@register("liu", LIU)
+def liu(
+    *,
+    in_channels: int,
+    n_classes: int,
+    shape: tuple[int, ...],
+    width: int = 16,
+    n_blocks: int | None = None,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """Return the classifier that Liu's simulators explain: widths 16-32-64-16, then Linear 64 - ReLU - Linear.
+
+    On the published grid of 64 x 64 x 64 voxels 1,024 features reach the hidden layer.
+
+    Parameters
+    ----------
+    in_channels, n_classes : int
+        Channels of the input and outputs.
+    shape : tuple of int
+        Space axes of the input.
+    width : int
+        Channels of the first and the last block; the second has twice, the third four times as many.
+    n_blocks : int, optional
+        How many of the four blocks to keep, for coarse grids; all by default.
+    dropout : float
+        Share of hidden units dropped in training; none was published.
+    """
+    widths = [width, 2 * width, 4 * width, width]
+    features, space = _blocks("liu", in_channels, widths, (3,) * 4, (2,) * 4, shape, n_blocks, pad=True)
+    classifier = OrderedDict(
+        flatten=nn.Flatten(),
+        hidden=nn.Linear(widths[len(features) - 1] * math.prod(space), 64),
+        activation=nn.ReLU(),
+        dropout=nn.Dropout(dropout),
+        output=nn.Linear(64, n_classes),
+    )
+    return nn.Sequential(OrderedDict(features=features, classifier=nn.Sequential(classifier)))
+
+
 def _blocks(
     name: str,
     in_channels: int,
@@ -120,8 +160,10 @@ def _blocks(
     pools: tuple[int, ...],
     shape: tuple[int, ...],
     n_blocks: int | None,
+    *,
+    pad: bool = False,
 ) -> tuple[nn.Sequential, tuple[int, ...]]:
-    """Return the blocks Conv (no padding) - BatchNorm - ReLU - MaxPool and the space that is left."""
+    """Return the blocks Conv (`pad`: with zeros around it) - BatchNorm - ReLU - MaxPool and the space that is left."""
     count = len(kernels) if n_blocks is None else int(n_blocks)
     if not 1 <= count <= len(kernels):
         raise ConfigError(
@@ -132,7 +174,8 @@ def _blocks(
     axes, space, channels = len(shape), shape, in_channels
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
     for index in range(count):
-        space = tuple((length - kernels[index] + 1) // pools[index] for length in space)
+        lost = 0 if pad else kernels[index] - 1
+        space = tuple((length - lost) // pools[index] for length in space)
         if min(space) < 1:
             raise ConfigError(
                 f"the network '{name}' cannot take a grid of {' x '.join(map(str, shape))}: "
@@ -143,7 +186,9 @@ def _blocks(
                 else "use another network or a finer grid.",
             )
         layers = OrderedDict(
-            convolution=CONVOLUTION[axes](channels, widths[index], kernels[index]),
+            convolution=CONVOLUTION[axes](
+                channels, widths[index], kernels[index], padding=kernels[index] // 2 if pad else 0
+            ),
             normalisation=NORMALISATION[axes](widths[index]),
             activation=nn.ReLU(),
             pool=POOL[axes](pools[index]),

@@ -8,7 +8,7 @@ TABLES = (
     "volume_relevance", "nulls", "recipes",
     "residuals", "location", "exclusions",
     "certificates", "claims", "faithfulness", "metric_agreement", "truth_agreement", "metric_reliability", "sanity",
-    "median_curves", "unanswered",
+    "median_curves", "unanswered", "simulations", "ablations",
 )  # fmt: skip
 
 # How the captions call what methods are compared with.
@@ -125,6 +125,19 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "unanswered": (
         "Scans without an answer",
         "How many scans a question could not be asked about, and why; the same for every method.",
+    ),
+    "simulations": (
+        "Simulated scans",
+        "What each simulator makes of test scans: correlation of its change and of its log-Jacobian (how much tissue a "
+        "place gains) with the exact ones, what leaks into regions that must not change, whether the network and a "
+        "referee, trained from another seed, answer as they were meant to. Mean with 95 % interval over people, and "
+        "over runs; the difference to the reference, the first simulator, is paired by person. Shown: the full dose, "
+        "removal and injection together.",
+    ),
+    "ablations": (
+        "What the settings of simulators contribute",
+        "Each simulator with the settings in which it differs from the first of its kind, and its main scores with 95 "
+        "% interval over people.",
     ),
     "leakage": (
         "Leakage audit",

@@ -8,12 +8,12 @@ never held against one another; claims about several targets (`target_claims`) c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from heatproof.publication import target_claims
+from heatproof.publication import simulator_claims, target_claims
 from heatproof.publication.evidence import Evidence
 from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, RELIABLE, SUPPORTED, UNDECIDED
 from heatproof.statistics.conditions import INPUT_WEIGHTED
@@ -21,6 +21,7 @@ from heatproof.statistics.conditions import INPUT_WEIGHTED
 COLUMNS = ("claim", "source", "statement", "test", "published", "recipe", "verdict", "effect")
 STORAS = "Storås et al., JAMIA 2025;32:79"
 BRIMA = "Brima & Atemkeng, BioData Mining 2024;17:18"
+LIU = "Liu et al., IPMI 2021, arXiv 2102.08239"
 CLASS_ACTIVATION = (
     "gradcam", "gradcam_plus_plus", "scorecam", "hirescam", "layercam", "xgradcam", "eigencam", "ablationcam",
 )  # fmt: skip
@@ -48,8 +49,8 @@ class Claim:
         The published figure.
     judge : callable
         Evidence to (verdict, effect in words); of all targets at once, by model, where `over_targets`.
-    over_targets : bool
-        Whether the statement is about several targets.
+    over_targets, over_simulators : bool
+        Whether the statement is about several targets, or about the simulators of each network.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Claim:
     published: str
     judge: Callable[..., Judgement]
     over_targets: bool = False
+    over_simulators: bool = False
 
 
 def claims_table(
@@ -67,6 +69,7 @@ def claims_table(
     recipes: tuple[str, ...],
     *,
     settings: Sequence[str],
+    simulators: Mapping[str, Mapping[str, Any]],
 ) -> pd.DataFrame:
     """Return ``claims.tsv``: one row per recipe and claim that the study can say something about.
 
@@ -80,6 +83,8 @@ def claims_table(
         Recipes that the study's models follow.
     settings : sequence of str
         Settings of the information curves, in the order of the configuration; others are no evidence for S1.
+    simulators : mapping of str to mapping
+        The simulators of the configuration, in order.
     """
     names = {key: str(entry.get("method", key)) for key, entry in methods.items()}
     rows = []
@@ -90,6 +95,13 @@ def claims_table(
             verdict, effect = NOT_TESTABLE, "no network of this study follows the recipe"
             if claim.over_targets:
                 verdict, effect = claim.judge(_targets(tables, names, recipe, settings))
+            elif claim.over_simulators:
+                about_simulators = Evidence(tables, names, recipe, "", settings, entries=methods, simulators=simulators)
+                networks = simulator_claims.simulated_models(tables, recipe)
+                verdict, effect = over_models(
+                    {model: claim.judge(replace(about_simulators, model=model, network_recipe=followed))
+                     for model, followed in networks.items()}
+                )  # fmt: skip
             elif models := _models(tables, recipe) if recipe in recipes else []:
                 verdict, effect = over_models(
                     {model: claim.judge(Evidence(tables, names, recipe, model, settings)) for model in models}
@@ -304,6 +316,26 @@ CLAIMS = (
         "E4", STORAS, "The best method depends on the measure.",
         "on most targets every method that may lead by perturbation is clearly beaten by the truth",
         "-", target_claims.best_depends_on_measure, True,
+    ),
+    Claim(
+        "L1", LIU, "A simulator changes a scan so that the network changes its mind.",
+        "clearly more than half of the simulated scans change sides (of a number: move the right way), and clearly "
+        "more than half move a network trained from another seed, to which nothing was fitted, further than an attack "
+        "moves it; as published by the first simulator with a displacement field, corrected by the first with a "
+        "velocity",
+        "not readable", simulator_claims.changes_minds, over_simulators=True,
+    ),
+    Claim(
+        "L2", LIU, "Simulated changes show the effect better than saliency maps.",
+        "correlation with the exact truth of each scan clearly above that of every saliency method, paired by person: "
+        "the log-Jacobian with the contraction, the change with the injected effect",
+        "qualitative", simulator_claims.beats_saliency, over_simulators=True,
+    ),
+    Claim(
+        "L3", LIU, "One conditional network takes the place of two.",
+        "correlation of change and log-Jacobian with the exact ones lower than that of two separate networks, with all "
+        f"else the same, by clearly less than {simulator_claims.AS_GOOD:g}",
+        "-", simulator_claims.one_network_suffices, over_simulators=True,
     ),
     Claim(
         "S1", BRIMA, "ScoreCAM and XRAI retain the relevant regions best (AIC).",

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from heatproof.figures.selection import View
+from heatproof.metrics.simulations import FULL_DOSE
 from heatproof.publication.captions import CAPTIONS, USUAL_PRIOR, with_prior
+from heatproof.statistics.simulations import BOTH
 
 MOST_ROWS = 250
 # Thousands of single ranks tell a reader less than their summary, which has a table of its own.
@@ -89,6 +91,8 @@ def _cut(name: str, frame: pd.DataFrame, view: View | None) -> pd.DataFrame:
         return frame.sort_values(["model", "method", "density"], ascending=[True, True, False])
     if name == "nulls":
         return frame[frame["smoothing_mm"] == frame["smoothing_mm"].min()]
+    if name == "simulations":
+        return frame[(frame["dose"] == FULL_DOSE) & (frame["direction"] == BOTH)]
     if view is None:
         return frame
     if name == "comparisons":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +18,8 @@ class Evidence:
     Attributes
     ----------
     tables : mapping of str to DataFrame
-        ``faithfulness``, ``ranking``, ``metric_agreement``, ``metric_reliability``, ``median_curves`` and ``sanity``.
+        ``faithfulness``, ``ranking``, ``comparisons``, ``metric_agreement``, ``metric_reliability``, ``median_curves``,
+        ``sanity`` and ``simulations``.
     methods : mapping of str to str
         Id of each configured method to its registered name.
     recipe : str
@@ -28,6 +30,10 @@ class Evidence:
         Settings of the information curves, in the order of the configuration.
     network_recipe : str
         Recipe of the network, where it is not the one the claim is judged under.
+    entries : mapping of str to mapping
+        The methods of the configuration.
+    simulators : mapping of str to mapping
+        The simulators of the configuration, in order.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -36,6 +42,8 @@ class Evidence:
     model: str
     settings: Sequence[str]
     network_recipe: str = ""
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    simulators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return the rows of a table that are about the network."""

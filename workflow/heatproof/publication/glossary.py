@@ -51,6 +51,11 @@ GLOSSARY: dict[str, Term] = {
         "larger",
         "0",
     ),
+    "correlation": Term(
+        "Correlation (Pearson) of relevance with the strength of the truth, amount for amount.",
+        "larger",
+        "0",
+    ),
     "mass_accuracy": Term(
         "Share of the whole relevance that lies inside the truth.",
         "larger",
@@ -96,6 +101,59 @@ GLOSSARY: dict[str, Term] = {
         "smaller",
         "that of always predicting the mean",
     ),
+    "change_correlation": Term(
+        "Correlation of what a simulator changes in a scan with the exact change that makes it one of the other group.",
+        "larger",
+        "0",
+    ),
+    "jacobian_correlation": Term(
+        "The same for log-Jacobians: where tissue is lost and gained, and how much.",
+        "larger",
+        "0",
+    ),
+    "image_correlation": Term(
+        "Correlation of the simulated scan with the exact scan of the other group.",
+        "larger",
+        "that of the scan itself (untouched_correlation)",
+    ),
+    "leakage": Term(
+        "Share of the change that lies where nothing may change, of that there and in the effect together.",
+        "smaller",
+        "those places' share of both",
+    ),
+    "loss_inside": Term(
+        "Share of the tissue that moves the expected way (lost at injection, gained at removal) inside the effect.",
+        "larger",
+        "the effect's share of the mask (loss_inside_chance)",
+    ),
+    "answer_shift": Term(
+        "How far the network's answer moves the right way, in standard deviations of its answers; exact_shift is how "
+        "far the exact change moves it.",
+        "none",
+        "0",
+    ),
+    "moved": Term(
+        "Share of simulated scans whose answer moves the right way; flipped: of those on the other side before, the "
+        "share that crosses over. With referee: by a network to which nothing was fitted.",
+        "larger",
+        "0.5",
+    ),
+    "folded": Term(
+        "Share of the mask where a warp turns space inside out, which no tissue can do.",
+        "smaller",
+        "0 is ideal",
+    ),
+    "cycle_error": Term(
+        "What is left of the difference when a pattern is injected and removed again, or the other way round, in "
+        "standard deviations of the scan.",
+        "smaller",
+        "0 is ideal",
+    ),
+    "dose_tau": Term(
+        "Whether a larger dose moves the answer further: Kendall's tau of the two.",
+        "larger",
+        "0",
+    ),
     "gain": Term(
         "Mean relevance of an area in recognised patients over that in controls.",
         "larger than 1",
@@ -119,5 +177,8 @@ WORDS: dict[str, str] = {
     "95 % interval": "Bootstrap over people: all scans of a person stay together.",
     "Holm": "Correction of p values for the number of methods that are compared.",
     "as published": "The recipe of the paper, its leak included; corrected: the same network with clean folds.",
+    "simulator": "Something fitted to one network that changes a scan until the network changes its mind.",
+    "log-Jacobian": "How much tissue a place of a warped scan has gained, as a logarithm; loss is negative.",
+    "referee": "A network of the same kind, trained on the same scans from another seed, to which nothing was fitted.",
     "n/a": "Not defined or not computed here.",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from heatproof.figures.catalogue import FIGURES
-from heatproof.figures.style import ABSENT, label
+from heatproof.figures.style import ABSENT, FRAME, label
 from heatproof.publication import condensed, glossary
 from heatproof.publication.captions import with_prior
 from heatproof.publication.privacy import shareable
@@ -27,6 +28,7 @@ LONGEST_CELL = 120
 INDIVIDUAL_WORDS = {
     "injected": "the effect injected into each scan",
     "lesions": "the lesion in each scan",
+    "contraction": "the log-Jacobian of the exact warp that takes the effect out of each scan",
     "counterfactual": "what changes in each scan when the number that the network predicts is changed",
     "waves": "the waves of each record between whose marks the number is measured",
 }
@@ -161,9 +163,12 @@ def _reach(summary: Summary) -> float:
     return max(bounds, default=1.0) or 1.0
 
 
-def _figure(name: str, files: Mapping[str, bytes], prior: str) -> dict[str, str]:
+def _figure(name: str, files: Mapping[str, bytes], prior: str) -> dict[str, Any]:
     drawn = files.get("svg", b"")
-    kind = "png" if "png" in files and (not drawn or len(drawn) > max(LARGEST_SVG, len(files["png"]))) else "svg"
+    frames = _frames(drawn)
+    # A slider moves one picture about, so that has to be pixels.
+    large = not drawn or frames or len(drawn) > max(LARGEST_SVG, len(files.get("png", b"")))
+    kind = "png" if "png" in files and large else "svg"
     mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
     entry = FIGURES[name]
     return {
@@ -172,7 +177,13 @@ def _figure(name: str, files: Mapping[str, bytes], prior: str) -> dict[str, str]
         "caption": with_prior(entry.caption, prior),
         "alt": f"Figure: {entry.title}. Its numbers are in the tables of this study.",
         "source": f"data:{mime};base64,{base64.b64encode(files[kind]).decode()}",
+        "frames": frames if kind == "png" else [],
     }
+
+
+def _frames(drawing: bytes) -> list[str]:
+    """Return the doses of the frames that stand side by side in a drawing, by their ids; none in other drawings."""
+    return [found.decode() for found in re.findall(rb'id="%s([^"]+)"' % FRAME.encode(), drawing)]
 
 
 def sentence(text: str) -> str:

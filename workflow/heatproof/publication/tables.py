@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from heatproof.metrics.simulations import ROW_COLUMNS
 from heatproof.publication.claims import claims_table
 from heatproof.publication.privacy import without_paths
 from heatproof.publication.recipes import compare_recipes
@@ -42,6 +43,10 @@ class Collected:
     certificates : DataFrame
         All ``certificate.tsv`` together, with columns model, recipe, fold and seed; empty where no network predicts a
         number.
+    simulated : DataFrame
+        What the simulators made of test scans (`heatproof.metrics.simulations.ROW_COLUMNS`); empty without any.
+    simulators : mapping
+        The simulators of the configuration, in order: name to ``kind`` and settings.
     has_controls : bool
         Whether the first class of the cohort is a control.
     settings : tuple of str
@@ -61,6 +66,8 @@ class Collected:
     spreads: pd.DataFrame = field(default_factory=pd.DataFrame)
     unanswered: pd.DataFrame = field(default_factory=pd.DataFrame)
     certificates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    simulated: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(ROW_COLUMNS)))
+    simulators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     has_controls: bool = True
     settings: tuple[str, ...] = ()
 
@@ -108,8 +115,13 @@ def build_tables(
         "exclusions": exclusions(collected.intake),
     }
     tables |= probe_tables(collected, scored, resampling)
+    tables["simulations"] = statistics.simulations(collected.simulated, list(collected.simulators), **resampling)
+    tables["ablations"] = statistics.ablations(tables["simulations"], collected.simulators)
     recipes = tuple(sorted(set(scored["recipe"])))
-    return {**tables, "claims": claims_table(tables, collected.methods, recipes, settings=collected.settings)}
+    claims = claims_table(
+        tables, collected.methods, recipes, settings=collected.settings, simulators=collected.simulators
+    )
+    return {**tables, "claims": claims}
 
 
 def probe_tables(collected: Collected, scored: pd.DataFrame, resampling: Mapping[str, Any]) -> dict[str, pd.DataFrame]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from heatproof import attribution
+from heatproof.attribution.simulators.fitted import FittedSimulator, load_simulator
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError
 from heatproof.files import atomic
@@ -27,7 +28,7 @@ from heatproof.training.memory import keep_freed_memory
 from heatproof.truths.atlases import anatomical_prior
 
 # Keys of a method's config entry that are for this stage and not for the method itself.
-STAGE_KEYS = ("method", "target")
+STAGE_KEYS = ("method", "target", "simulator")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class AttributionJob:
     method : str
         Id of the method in the config.
     entry : mapping
-        Its config entry: ``method``, ``target`` and the method's parameters.
+        Its config entry: ``method``, ``target``, perhaps ``simulator``, and the method's parameters.
     fold, seed : int
         Fold and repetition.
     study_seed : int
@@ -83,13 +84,15 @@ def attribute_each(
     weights: Path,
     predictions: Path,
     permuted: Path | None = None,
+    simulators: Mapping[str, Path] | None = None,
     threads: int = 1,
 ) -> None:
     """Write the maps of several methods of one run, one after the other (see `attribute`)."""
     for job, path in zip(jobs, maps, strict=True):
         attribute(
             job, cohort=cohort, folds=folds, weights=weights, predictions=predictions, maps=path,
-            permuted=permuted if needs_permuted(job.entry) else None, threads=threads,
+            permuted=permuted if needs_permuted(job.entry) else None,
+            simulator=(simulators or {}).get(str(job.entry.get("simulator"))), threads=threads,
         )  # fmt: skip
 
 
@@ -102,6 +105,7 @@ def attribute(
     predictions: Path,
     maps: Path,
     permuted: Path | None = None,
+    simulator: Path | None = None,
     threads: int = 1,
 ) -> None:
     """Write ``maps.h5``: one map per test scan, its target and its completeness residual.
@@ -118,6 +122,8 @@ def attribute(
         Output.
     permuted : Path, optional
         The same network trained on permuted labels.
+    simulator : Path, optional
+        The simulator that was fitted to the model, for a method that shows one.
     threads : int
         CPU threads.
 
@@ -140,7 +146,8 @@ def attribute(
         output = str(loaded.metadata.get("output", ""))
         scan_ids = chosen_scans(job, measured(parts.test, output, stored), stored)
         targets = target_classes(job, scan_ids, stored, predictions)
-        context = prepared_context(job, parameters, stored, loader, parts, permuted, device)
+        fitted = load_simulator(simulator, loaded.sha256).to(device) if simulator else None
+        context = prepared_context(job, parameters, stored, loader, parts, permuted, device, fitted)
         needs_zero = "zero_intensity" in attribution.required_context(job.entry["method"], parameters)
         for start in range(0, len(scan_ids), job.batch_size):
             chunk = scan_ids[start : start + job.batch_size]
@@ -212,6 +219,7 @@ def prepared_context(
     parts: FoldParts,
     permuted: Path | None,
     device: torch.device,
+    fitted: FittedSimulator | None = None,
 ) -> dict[str, Any]:
     """Return the arrays and networks that a method needs beside the model, made from training scans only."""
     needed = attribution.required_context(job.entry["method"], parameters)
@@ -232,6 +240,12 @@ def prepared_context(
         if permuted is None:
             raise ConfigError("no network with permuted labels was trained.", field="label_permuted")
         context["permuted"] = load_weights(permuted).module.to(device)
+    if "fitted" in needed:
+        if fitted is None:
+            raise ConfigError(
+                "the simulator was not fitted.", field="simulator", remedy="name one of the study's simulators."
+            )
+        context["fitted"] = fitted
     return context
 
 

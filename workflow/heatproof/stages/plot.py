@@ -16,6 +16,7 @@ from heatproof.figures.areas import draw_areas, draw_fingerprints, draw_gain
 from heatproof.figures.catalogue import FIGURES
 from heatproof.figures.confusion import draw_confusion
 from heatproof.figures.curves import draw_dice_curves, draw_smoothing
+from heatproof.figures.doses import draw_dose_frames, draw_doses
 from heatproof.figures.ecg import draw_ecg
 from heatproof.figures.ecg_grid import draw_ecg_grid
 from heatproof.figures.estimates import draw_estimates
@@ -30,6 +31,9 @@ from heatproof.figures.nulls import draw_nulls
 from heatproof.figures.perturbation import draw_perturbation
 from heatproof.figures.ranking import draw_ranking
 from heatproof.figures.recipes import draw_recipes
+from heatproof.figures.simulated_scans import draw_simulated_scans
+from heatproof.figures.simulated_warps import draw_simulated_warps
+from heatproof.figures.simulator_scores import draw_simulator_scores
 from heatproof.figures.stability import draw_rank_stability
 from heatproof.figures.style import absent, save
 from heatproof.figures.volumes import draw_volume_relevance
@@ -278,6 +282,11 @@ DRAWN: dict[str, Callable[[StudyResults], Figure]] = {
     "metric_agreement": lambda s: draw_metric_agreement(
         s.table("metric_agreement"), s.table("metric_reliability"), s.table("sanity"), models=list(s.inputs.models)
     ),
+    "simulated_scans": lambda s: draw_simulated_scans(s.simulated, s.facts.grid, s.facts.channel_names),
+    "simulated_warps": lambda s: draw_simulated_warps(s.simulated, s.facts.grid, s.facts.channel_names),
+    "simulator_scores": lambda s: draw_simulator_scores(s.table("simulations"), list(s.inputs.models)),
+    "doses": lambda s: draw_doses(s.simulated, s.facts.grid, s.table("simulations"), s.facts.channel_names),
+    "dose_frames": lambda s: draw_dose_frames(s.simulated, s.facts.grid, s.facts.channel_names),
     "nulls": lambda s: draw_nulls(s.table("nulls"), s.pairs, sorted(s.controls)),
     "recipes": lambda s: draw_recipes(s.table("recipes"), [method for _, method in s.pairs], s.controls),
 }

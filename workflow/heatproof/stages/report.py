@@ -27,6 +27,7 @@ PACKAGES = (
 SIMULATED = {
     "phantom": "simulated: template anatomy with injected atrophy",
     "lesions": "simulated: slices of the template anatomy with an injected lesion",
+    "blobs": "simulated: four blobs, two of which shrink in patients",
     "beats": "simulated: 12-lead beats with known intervals and amplitudes",
 }
 

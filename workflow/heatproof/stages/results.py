@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from heatproof.cohorts.store import CohortFacts
 from heatproof.figures import selection
+from heatproof.figures.simulated import SimulatedScan
 from heatproof.stages.runs import read_runs, read_text_table
+from heatproof.stages.simulated import read_simulated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +47,8 @@ class PlotInputs:
         ``curves.parquet``: information curves, empty where none were asked for.
     examples : iterable of Path
         ``examples.h5`` of one run per model: scans for the gallery.
+    simulations : iterable of Path
+        ``simulations.h5`` of one run per model with simulators: scans and what was made of them.
     seed : int
         Root seed of the study.
     metric : str
@@ -64,6 +68,7 @@ class PlotInputs:
     predictions: Iterable[Path]
     curves: Path
     examples: Iterable[Path] = ()
+    simulations: Iterable[Path] = ()
     seed: int = 0
     metric: str = ""
 
@@ -131,6 +136,11 @@ class StudyResults:
     def facts(self) -> CohortFacts:
         """Grid, classes, controls, leads and outputs of the cohort."""
         return CohortFacts.read(self.inputs.cohort)
+
+    @cached_property
+    def simulated(self) -> list[SimulatedScan]:
+        """Scans with what the simulators made of them; none in a study without simulators."""
+        return [scan for path in self.inputs.simulations for scan in read_simulated(Path(path))]
 
     @cached_property
     def group_maps(self) -> dict[tuple[str, str], Path]:

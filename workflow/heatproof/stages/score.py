@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from heatproof.cohorts.store import Cohort
+from heatproof.cohorts.store import LOG_JACOBIAN, Cohort
 from heatproof.errors import HeatproofError
 from heatproof.files import atomic, read_table, write_parquet
 from heatproof.metrics.aggregation import GroupMeans, is_patient, rectified
@@ -180,7 +180,7 @@ class _Job:
         truths = {k: v for k, v in self.group_truths.items() if k not in INDIVIDUAL_TRUTHS and patient}
         for name in INDIVIDUAL_TRUTHS:
             if name in self.group_truths:
-                own = self.store.truth(scan_id, self.output if name in OUTPUT_TRUTHS else "")
+                own = self.store.truth(scan_id, self._kept_as(name))
                 if own is not None and own.any():
                     share = float(self.spec["truth_share"])
                     # Only a change says in which direction; a mark of a wave or a lesion does not.
@@ -190,6 +190,12 @@ class _Job:
                         signed = own * self.store.scan(scan_id)
                     truths[name] = Truth.of_effect(own, self.scan_level.space, share, signed)
         return truths
+
+    def _kept_as(self, truth: str) -> str:
+        """Return the name under which the store keeps a scan's own truth; empty for the effect or the lesion."""
+        if truth in OUTPUT_TRUTHS:
+            return self.output
+        return LOG_JACOBIAN if truth == "contraction" else ""
 
     def _add_scores(self, heatmap: np.ndarray, scan: dict[str, str], truths: Mapping[str, Truth]) -> None:
         rectify = str(self.spec["scan_rectify"])

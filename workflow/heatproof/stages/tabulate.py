@@ -22,12 +22,14 @@ def tabulate(
     curves: Path,
     spreads: Path,
     exclusions: Path,
+    simulations: Path,
     predictions: Iterable[Path],
     certificates: Iterable[Path],
     intake: Path,
     volumes: Path | None,
     cohort: Path,
     settings: Sequence[str],
+    simulators: Mapping[str, Mapping[str, Any]],
     seed: int,
     n_bootstrap: int,
     n_permutations: int,
@@ -43,7 +45,7 @@ def tabulate(
         The models of the configuration: name to ``recipe``, ``network`` and the like.
     methods : mapping
         The methods of the configuration.
-    scores, areas, nulls, probes, curves, spreads, exclusions : Path
+    scores, areas, nulls, probes, curves, spreads, exclusions, simulations : Path
         Long tables of the study (Parquet).
     predictions : iterable of Path
         ``predictions.tsv`` of every run.
@@ -55,6 +57,8 @@ def tabulate(
         ``cohort.h5``, which says whether there are controls.
     settings : sequence of str
         Settings of the information curves, in the order of the configuration.
+    simulators : mapping of str to mapping
+        The simulators of the configuration, in order; empty where there is none.
     seed : int
         Root seed of the study.
     n_bootstrap : int
@@ -83,8 +87,10 @@ def tabulate(
         curves=pd.read_parquet(curves),
         spreads=pd.read_parquet(spreads),
         unanswered=pd.read_parquet(exclusions),
+        simulated=pd.read_parquet(simulations),
         has_controls=CohortFacts.read(cohort).has_controls,
         settings=tuple(settings),
+        simulators=simulators,
     )
     built = build_tables(collected, seed=seed, n_bootstrap=n_bootstrap, n_permutations=n_permutations)
     for name, path in tables.items():

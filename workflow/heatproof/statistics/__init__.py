@@ -13,10 +13,12 @@ from heatproof.statistics.meta_evaluation import metric_agreement, metric_reliab
 from heatproof.statistics.performance import performance, reliability
 from heatproof.statistics.ranking import ranking
 from heatproof.statistics.sanity import sanity
+from heatproof.statistics.simulations import ablations, simulations
 from heatproof.statistics.stability import concordance, rank_stability, rank_summary
 from heatproof.statistics.truth_agreement import truth_agreement
 
 __all__ = [
+    "ablations",
     "area_relevance",
     "comparisons",
     "concordance",
@@ -32,6 +34,7 @@ __all__ = [
     "ranking",
     "reliability",
     "sanity",
+    "simulations",
     "truth_agreement",
     "volume_relevance",
 ]

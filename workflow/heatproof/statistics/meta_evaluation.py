@@ -22,6 +22,7 @@ TRUTH_METRICS = frozenset(
     {
         "dice_at_size", "auroc", "average_precision", "mass_accuracy", "rank_accuracy", "pointing_game", "iou_at_size",
         "weighted_precision", "weighted_recall", "time_distance", "lead_accuracy", "lead_overlap", "signed_cosine",
+        "correlation",
     }
 )  # fmt: skip
 AGREEMENT_COLUMNS = (

@@ -1,7 +1,8 @@
-"""Random flips and shifts of training scans, the same for the same seed, epoch and scan."""
+"""Random flips, shifts and noise of training scans, the same for the same seed, epoch and scan."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,24 +11,30 @@ from heatproof.training.settings import TrainingSettings
 
 
 def augment(scan: Tensor, scan_id: str, epoch: int, settings: TrainingSettings, seed: int) -> Tensor:
-    """Return a scan mirrored and shifted along one space axis (Böhle et al. 2019).
+    """Return a scan mirrored and shifted along one space axis (Böhle et al. 2019), with noise on it.
 
     Parameters
     ----------
     scan : Tensor, shape (channels, *space)
         One scan; it is not changed.
     scan_id : str
-        Its id; with seed and epoch it decides on flip and shift, so neither order nor batch size matters.
+        Its id; with seed and epoch it decides on flip, shift and noise, so neither order nor batch size matters.
     epoch : int
         Number of the epoch.
     settings : TrainingSettings
-        Its ``flip_probability``, ``shift_voxels`` and ``augmentation_axis`` are used.
+        Its ``flip_probability``, ``shift_voxels``, ``augmentation_axis`` and ``noise`` are used.
     seed : int
         Seed of the training.
     """
-    if not settings.flip_probability and not settings.shift_voxels:
-        return scan
-    draw = generator(seed, "augmentation", epoch, scan_id)
+    if settings.flip_probability or settings.shift_voxels:
+        scan = _moved(scan, generator(seed, "augmentation", epoch, scan_id), settings)
+    if settings.noise:
+        drawn = generator(seed, "noise", epoch, scan_id).standard_normal(tuple(scan.shape), dtype=np.float32)
+        scan = scan + settings.noise * torch.from_numpy(drawn)
+    return scan
+
+
+def _moved(scan: Tensor, draw: np.random.Generator, settings: TrainingSettings) -> Tensor:
     axis = settings.augmentation_axis + 1
     if draw.random() < settings.flip_probability:
         scan = scan.flip(axis)

@@ -149,7 +149,7 @@ def normalise(scan: np.ndarray, mask: np.ndarray, kind: str, fitted: FittedInten
     ConfigError
         If the kind is not known, or needs a fit and has none.
     """
-    return _rescaled(scan, scan, mask, kind, fitted)
+    return rescaled(scan, scan, mask, kind, fitted)
 
 
 def zero_intensity(scan: np.ndarray, mask: np.ndarray, kind: str, fitted: FittedIntensity | None = None) -> np.ndarray:
@@ -161,13 +161,16 @@ def zero_intensity(scan: np.ndarray, mask: np.ndarray, kind: str, fitted: Fitted
 
     Parameters, errors and shape are those of `normalise`.
     """
-    return _rescaled(np.zeros_like(scan), scan, mask, kind, fitted)
+    return rescaled(np.zeros_like(scan), scan, mask, kind, fitted)
 
 
-def _rescaled(
+def rescaled(
     values: np.ndarray, scan: np.ndarray, mask: np.ndarray, kind: str, fitted: FittedIntensity | None
 ) -> np.ndarray:
-    """Return values (channels, *space) on the scale that normalises a scan of the same shape."""
+    """Return other values (channels, *space) on the scale that normalises a scan: a changed scan beside it.
+
+    Mask, kind, fit and errors are those of `normalise`.
+    """
     if kind == "none":
         return np.asarray(values, dtype=np.float32)
     if kind in FITTED_INTENSITIES:

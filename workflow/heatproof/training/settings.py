@@ -52,6 +52,8 @@ class TrainingSettings:
         Share of training scans mirrored along `augmentation_axis`.
     shift_voxels : int
         Largest shift of a training scan along `augmentation_axis`, either way, in voxels.
+    noise : float
+        Standard deviation of white noise added to every training scan anew, in units of the normalised scan.
     augmentation_axis : int
         Space axis of flips and shifts (0 is left to right in template space).
     batch_norm_momentum : float
@@ -82,6 +84,7 @@ class TrainingSettings:
     class_weights: str = "none"
     flip_probability: float = 0.0
     shift_voxels: int = 0
+    noise: float = 0.0
     augmentation_axis: int = 0
     batch_norm_momentum: float = 0.1
     precision: str = "float32"

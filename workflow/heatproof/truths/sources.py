@@ -13,6 +13,7 @@ from heatproof.truths.store import Context, Truth
 # takes seconds to import, and only the job that runs a meta-analysis needs it.
 TRUTHS: dict[str, str] = {
     "injected": "heatproof.truths.exact",
+    "contraction": "heatproof.truths.contraction",
     "lesions": "heatproof.truths.lesions",
     "counterfactual": "heatproof.truths.outputs",
     "waves": "heatproof.truths.outputs",

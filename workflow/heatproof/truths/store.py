@@ -61,7 +61,8 @@ class Context:
     outputs : tuple of str
         Numbers of the participants that a network may predict.
     output_truths : callable
-        Yields the signed truth of an output in each scan, shape (channels, *space); nothing where none is known.
+        Yields the signed truth of an output in each scan, shape (channels, *space), or each scan's log-Jacobian
+        (`heatproof.cohorts.store.LOG_JACOBIAN`), shape (*space,); nothing where none is known.
     truth_kind : str
         ``counterfactual``, ``waves``, or empty where no output has a truth.
     n_cores : int
@@ -94,8 +95,8 @@ class Truth:
     mask : ndarray of bool, shape (*space,)
         Where the signal is.
     source : str
-        ``injected``, ``lesions``, ``counterfactual``, ``waves``, ``meta_analysis``, ``literature``, ``atlas`` or
-        ``mask``.
+        ``injected``, ``contraction``, ``lesions``, ``counterfactual``, ``waves``, ``meta_analysis``,
+        ``literature``, ``atlas`` or ``mask``.
     description : str
         One or more sentences for the methods text.
     studies : DataFrame, optional

@@ -54,6 +54,29 @@
     say(`${rows.length - 1} rows copied`);
   }));
 
+  // Frames stand side by side in one picture; the slider moves it behind a window as wide as one of them.
+  document.querySelectorAll("[data-frames]").forEach((box) => {
+    const doses = box.dataset.frames.split(" ");
+    const [picture, slider, shown] = ["img", "input", "output"].map((tag) => box.querySelector(tag));
+    const show = () => {
+      const words = slider.value === "0" ? "none: the scan as it is" : doses[slider.value];
+      picture.style.transform = `translateX(${-100 * slider.value / doses.length}%)`;
+      slider.setAttribute("aria-valuetext", words);
+      shown.textContent = words;
+    };
+    const start = () => {
+      picture.style.width = `${100 * doses.length}%`;
+      picture.parentElement.style.maxWidth = `${picture.naturalWidth / doses.length}px`;
+      box.classList.add("sliding");
+      box.querySelector(".plate").removeAttribute("tabindex");
+      box.querySelector(".slider").hidden = false;
+      slider.addEventListener("input", show);
+      show();
+    };
+    if (picture.complete) start();
+    else picture.addEventListener("load", start);
+  });
+
   // A link into a closed table opens it; paper shows everything.
   const open = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
