@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+import heatproof
 from heatproof import statistics
 from heatproof.metrics.simulations import ROW_COLUMNS
 from heatproof.statistics.resampling import draw_counts, holm, interval, sign_flip_test, t_interval
@@ -140,3 +146,10 @@ def test_an_ablation_names_what_sets_a_simulator_apart_from_the_first_of_its_kin
     mean, low, high = line(table, "published", score="moved", dose=1.0)[["mean", "low", "high"]]
     assert found.loc["published", ["moved", "moved_low", "moved_high"]].tolist() == [mean, low, high]
     assert found["jacobian_correlation"].isna().all(), "nobody has this score"
+
+
+def test_stages_that_judge_no_simulator_do_not_wait_for_scipys_image_functions():
+    code = "import sys, heatproof.stages.score, heatproof.stages.pool; print('scipy.ndimage' in sys.modules)"
+    package = {**os.environ, "PYTHONPATH": str(Path(heatproof.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=package)
+    assert done.stdout.strip() == "False"

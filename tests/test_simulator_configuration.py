@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from heatproof import configuration, studies
 from heatproof.errors import ConfigError
+from heatproof.provenance import PACKAGE, source_digest
+from heatproof.simulators import counterfactual_modules, simulation_of_run
 
 CONFIG: dict[str, Any] = {
     "studies": {
@@ -77,10 +80,20 @@ def test_no_simulator_is_drawn_again_for_randomised_networks() -> None:
     assert studies.randomised_methods(study(), "net") == ["saliency"]
 
 
+def test_how_many_scans_are_kept_is_a_matter_of_the_first_run_only() -> None:
+    few, many = (study(simulation={"keep_examples": number}) | {"seeds": [4, 2]} for number in (1, 5))
+    assert [simulation_of_run(many, fold, seed)["keep_examples"] for fold, seed in ((0, 4), (0, 2), (1, 4))] == [
+        5,
+        0,
+        0,
+    ]
+    assert simulation_of_run(few, 0, 2) == simulation_of_run(many, 0, 2)
+
+
 def test_a_signal_has_its_defaults() -> None:
     warp = study()["simulators"]["warp"]
     assert (warp["field"], warp["conditioning"], warp["margin_unit"]) == ("velocity", "conditional", "sd")
-    assert "sparsity" not in warp
+    assert warp["sparsity"] == 0
 
 
 @pytest.mark.parametrize(
@@ -93,10 +106,16 @@ def test_a_signal_has_its_defaults() -> None:
          "kind warp"),
         ({"methods": {"x": {"method": "untrained", "inner": "simulator"}}}, "methods.x.inner", "simulator"),
         ({"models": {"net": {"network": "wang_b", "simulators": ["nope"]}}}, "models.net.simulators", "not configured"),
+        ({"models": {"few": {"network": "wang_b", "simulators": ["attack"], "methods": ["saliency", "tissue"]}}},
+         "models.few.methods", "'warp', which is not fitted"),
+        ({"models": {"svm": {"network": "linear_svm", "methods": ["svm_weights", "change"]}}}, "models.svm.methods",
+         "a linear model has none"),
+        ({"probes": {"randomisation": {"methods": ["saliency", "tissue"]}}}, "probes.randomisation.methods",
+         "'tissue' shows a simulator"),
         ({"models": {"svm": {"network": "linear_svm", "simulators": []}}}, "models.svm.simulators", "not known"),
         ({"simulators": {"warp": {"kind": "wrap"}}}, "simulators.warp.kind", "did you mean 'warp'"),
         ({"simulators": {"warp": {}}}, "simulators.warp", "no 'kind'"),
-        ({"simulators": {"warp": {"kind": "warp", "sparsity": 1}}}, "simulators.warp.sparsity", "not known"),
+        ({"simulators": {"warp": {"kind": "warp", "norm": "l2"}}}, "simulators.warp.norm", "not known"),
         ({"simulators": {"warp": {"kind": "warp", "grid": 2}}}, "simulators.warp.grid", "minimum"),
         ({"simulation": {"doses": [0.25, 0.5]}}, "simulation.doses", "add 1.0"),
         ({"simulation": {"doses": [0, 1]}}, "simulation.doses.0", "minimum"),
@@ -110,6 +129,24 @@ def test_what_cannot_be_fitted_or_shown_is_refused_before_anything_runs(
         study(**sections)
     assert caught.value.field is not None and caught.value.field.endswith(field)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("listed", [None, ["saliency", "change"]])
+def test_a_list_may_name_what_is_fitted_and_no_list_leaves_the_rest_out(listed: object) -> None:
+    completed = study(models={"few": {"network": "wang_b", "simulators": ["attack"], "methods": listed}})
+    assert studies.methods_of(completed, "few") == ["saliency", "change"]
+
+
+def test_scores_against_counterfactuals_depend_on_the_code_of_their_own_cohort_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edited, read = PACKAGE / "cohorts/bids.py", Path.read_bytes
+    modules = ("heatproof.stages.simulate", *counterfactual_modules(study(), "net"))
+    before = source_digest(*modules)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path == edited else b""))
+    assert source_digest(*modules) == before
+    edited = PACKAGE / "cohorts/phantom.py"
+    assert source_digest(*modules) != before
 
 
 @pytest.mark.parametrize("name", ["fit_simulator", "simulate"])

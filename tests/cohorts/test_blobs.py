@@ -177,11 +177,14 @@ def test_removal_undoes_injection():
     assert cohort.counterfactual(scan_id).option == (-1 if person.patient else 1)
 
 
-def test_the_kept_log_jacobian_is_that_of_the_counterfactual_and_may_be_left_out():
+def test_the_kept_log_jacobian_is_that_of_the_cure_where_the_tissue_is_in_the_scan_and_may_be_left_out():
     cohort = source()
     record = first(cohort.records, 1)
-    kept = record.load().truths
-    np.testing.assert_array_equal(kept[LOG_JACOBIAN], cohort.counterfactual(record.row["scan_id"]).log_jacobian)
+    kept = record.load().truths[LOG_JACOBIAN]
+    cured = cohort.counterfactual(record.row["scan_id"])
+    # Tissue is gained, the same amount at most, in the small blobs of the scan instead of the large ones of its cure.
+    assert kept[cured.effect].mean() > 0.1 and kept.max() == pytest.approx(cured.log_jacobian.max(), rel=0.1)
+    assert 0 < (kept > 0.1).sum() < (cured.log_jacobian > 0.1).sum()
     assert first(blobs(keep_log_jacobian=False), 1).load().truths is None
 
 

@@ -133,8 +133,8 @@ def test_patients_lose_the_pattern_and_only_correct_scans_teach(folder: Path, tm
     found = answered([0, 1, 0, 1, 0, 1], [0, 1, 1, 0, 0, 1], folder=tmp_path)
     with Cohort(folder / "cohort.h5") as cohort:
         loader = ScanLoader(cohort)
-        scans = found.fitting_scans(loader, only_correct=True)
-        everybody = found.fitting_scans(loader, only_correct=False)
+        scans = found.fitting_scans(loader, only_correct_of="warp")
+        everybody = found.fitting_scans(loader, only_correct_of=None)
     assert scans.train == ["s0", "s1"] and scans.validation == ["s4", "s5"]
     assert everybody.train == ["s0", "s1", "s2", "s3"]
     assert everybody.directions == {"s0": 1, "s1": -1, "s2": -1, "s3": 1, "s4": 1, "s5": -1}
@@ -144,7 +144,7 @@ def test_patients_lose_the_pattern_and_only_correct_scans_teach(folder: Path, tm
 def test_a_number_can_go_either_way_and_its_spread_is_in_its_unit(folder: Path, tmp_path: Path) -> None:
     found = answered([0] * 4, [0] * 4, [1.0, 2.0, 10.0, 14.0], folder=tmp_path)
     with Cohort(folder / "cohort.h5") as cohort:
-        scans = found.fitting_scans(ScanLoader(cohort), only_correct=True)
+        scans = found.fitting_scans(ScanLoader(cohort), only_correct_of="warp")
     assert set(scans.directions.values()) == {0}
     assert found.sd() == 2.0 and found.target == 0
     with pytest.raises(HeatproofError, match="answers the same"):
@@ -166,6 +166,7 @@ def test_a_simulator_is_shown_as_heatmaps_of_the_test_scans(folder, fitted, tmp_
         found = file["maps"][()]
         assert len(found) == len(file["scan_ids"]) == 8
         assert (found >= 0).all() and found.max() > 0
+        assert file.attrs["simulator"] == "warp"
 
 
 def test_every_method_of_a_run_gets_its_own_simulator(folder: Path, fitted: Path, tmp_path: Path) -> None:

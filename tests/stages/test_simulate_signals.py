@@ -108,3 +108,16 @@ def test_the_exact_change_turns_with_the_direction_and_leads_are_compared_one_by
             chosen = (table["score"] == "change_correlation") & (table["dose"] == 1)
             chosen &= (table["scan_id"] == entry.attrs["scan_id"]) & (table["direction"] == entry.attrs["direction"])
             assert table.loc[chosen, "value"].item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_what_changes_in_another_lead_has_leaked_even_at_the_right_time(found):
+    table, path = found
+    with h5py.File(path) as file:
+        for entry in file.values():
+            change, right = np.abs(entry["velocity/change"][1]), CHANGE != 0
+            chosen = (table["score"] == "leakage") & (table["scan_id"] == entry.attrs["scan_id"])
+            chosen &= table["direction"] == entry.attrs["direction"]
+            wanted = change[~right].sum() / change.sum()
+            assert table.loc[chosen, "value"].item() == pytest.approx(wanted, abs=1e-5)
+            # Figures shade the times at which any lead changes.
+            assert entry["effect"][:].tolist() == right.any(axis=0).tolist()

@@ -5,12 +5,12 @@ Nothing heavy is imported here, because the Snakefile reads it each time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heatproof.errors import ConfigError
 from heatproof.outputs import SIMULATED
-from heatproof.studies import COUNTERFACTUAL_SOURCES, needs_simulator
+from heatproof.studies import COUNTERFACTUAL_SOURCES, needs_simulator, simulators_of
 
 # Kinds of simulators that change intensities and move no tissue.
 WITHOUT_WARP = ("additive", "attack")
@@ -31,8 +31,8 @@ def check_simulators(study: Mapping[str, Any], path: tuple[str, ...], source: st
     Raises
     ------
     ConfigError
-        If a method or a model names a simulator that is not of the study, tissue is asked of one that moves none, or
-        no dose is a full one.
+        If a method or a model names a simulator that is not of the study, tissue is asked of one that moves none, a
+        list of methods names one that could not be drawn, or no dose is a full one.
     """
 
     def refused(problem: str, where: tuple[str, ...], remedy: str) -> ConfigError:
@@ -59,8 +59,27 @@ def check_simulators(study: Mapping[str, Any], path: tuple[str, ...], source: st
         for chosen in model.get("simulators") or ():
             if chosen not in known:
                 raise refused(f"the simulator '{chosen}' is not configured.", ("models", name, "simulators"), remedy)
+        for method in _shown(study, model.get("methods")):
+            chosen = study["methods"][method]["simulator"]
+            if chosen not in simulators_of(study, name):
+                raise refused(
+                    f"the method '{method}' shows the simulator '{chosen}', which is not fitted to this model.",
+                    ("models", name, "methods"),
+                    "add it to the model's simulators, or take the method off the list; a linear model has none.",
+                )
+    for method in _shown(study, study["probes"]["randomisation"]["methods"]):
+        raise refused(
+            f"the method '{method}' shows a simulator, which is fitted to no randomised network.",
+            ("probes", "randomisation", "methods"),
+            "take it off the list.",
+        )
     if known and 1 not in study["simulation"]["doses"]:
         raise refused("no dose is 1, a full one.", ("simulation", "doses"), "add 1.0 to the doses.")
+
+
+def _shown(study: Mapping[str, Any], listed: Sequence[str] | None) -> list[str]:
+    """Return the methods of a list that show a simulator; none where it leaves the choice to the study."""
+    return [name for name in listed or () if needs_simulator(study["methods"][name])]
 
 
 def counterfactual_cohort(study: Mapping[str, Any], model: str) -> dict[str, Any] | None:
@@ -74,6 +93,15 @@ def counterfactual_modules(study: Mapping[str, Any], model: str) -> list[str]:
     """Return the modules that draw the exact counterfactuals of a model's scans: their code decides on its scores."""
     cohort = counterfactual_cohort(study, model)
     return [f"heatproof.cohorts.{cohort['source']}"] if cohort else []
+
+
+def simulation_of_run(study: Mapping[str, Any], fold: int, seed: int) -> dict[str, Any]:
+    """Return the section `simulation` as one run reads it: only the first fold and seed keep scans.
+
+    How many are kept is thus no reason to judge the simulators of other runs again.
+    """
+    section = dict(study["simulation"])
+    return section if (fold, seed) == (0, study["seeds"][0]) else {**section, "keep_examples": 0}
 
 
 def referee_seed(study: Mapping[str, Any], seed: int) -> int | None:

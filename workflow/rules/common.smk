@@ -153,6 +153,13 @@ def maps_of_run(wildcards):
     return [f"{run}/{method}/maps.h5" for method in methods]
 
 
+def randomised_maps(wildcards):
+    """Return maps that say which scans of a run are explained, of a method that waits for no simulator if it can."""
+    run = f"{RESULTS}/{wildcards.study}/{wildcards.model}/fold-{wildcards.fold}_seed-{wildcards.seed}"
+    methods = studies.randomised_methods(study_of(wildcards), wildcards.model)
+    return f"{run}/{methods[0]}/maps.h5" if methods else maps_of_run(wildcards)[0]
+
+
 def probed(study, pattern, questions):
     """Return a path for every run that is probed by any of the questions (see studies.PROBED_BY)."""
     models = studies.probed_models(STUDIES[study], questions)
@@ -312,16 +319,17 @@ def fitting_job(wildcards):
 
 def simulation_job(wildcards):
     """Return what the judgement of a run's simulators reads of the config, and nothing else."""
-    study, run = study_of(wildcards), (int(wildcards.fold), int(wildcards.seed))
+    study, fold, seed = study_of(wildcards), int(wildcards.fold), int(wildcards.seed)
+    spec = simulators.simulation_of_run(study, fold, seed)
     return {
         "study": wildcards.study,
         "model": wildcards.model,
         "recipe": model_of(wildcards)["recipe"],
-        "fold": run[0],
-        "seed": run[1],
+        "fold": fold,
+        "seed": seed,
         "study_seed": SEED,
-        "spec": study["simulation"],
-        "keep_examples": run == (0, study["seeds"][0]),
+        "spec": spec,
+        "keep_examples": spec["keep_examples"] > 0,
         "cohort": simulators.counterfactual_cohort(study, wildcards.model),
         "root": DATA_ROOT,
     }

@@ -41,7 +41,7 @@ rule probe:
 rule randomise:
     """Explain scans again with a randomised {wildcards.model} of {wildcards.study}, fold {wildcards.fold}."""
     input:
-        maps=lambda wildcards: maps_of_run(wildcards)[0],
+        maps=randomised_maps,
         cohort=rules.prepare.output.cohort,
         participants=rules.prepare.output.participants,
         folds=rules.split.output.folds,

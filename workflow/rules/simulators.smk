@@ -28,7 +28,8 @@ rule fit_simulator:
         gpu=LOCAL_GPU,
     params:
         job=lambda wildcards: fitting_job(wildcards),
-        checkpoint=f"{RESULTS}/{{study}}/{{model}}/{RUN}/simulators/{{simulator}}_checkpoint.safetensors",
+        # No simulator can be called like this file: names have no dots.
+        checkpoint=f"{RESULTS}/{{study}}/{{model}}/{RUN}/simulators/{{simulator}}.checkpoint.safetensors",
         code=source_digest("heatproof.stages.fit_simulator"),
     script:
         "../scripts/fit_simulator.py"

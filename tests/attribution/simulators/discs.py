@@ -21,7 +21,7 @@ WARP = {
     "batch_size": 8, "noise": 0.05, "margin": 1.0,
 }  # fmt: skip
 ADDITIVE = {
-    "kind": "additive", "width": 4, "steps": 30, "validate_every": 10, "learning_rate": 0.01, "sparsity": 0.1,
+    "kind": "additive", "width": 4, "steps": 60, "validate_every": 20, "learning_rate": 0.01, "sparsity": 0.1,
     "batch_size": 8,
 }  # fmt: skip
 ATTACK = {"kind": "attack", "step": 0.02, "steps": 200}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from attribution.simulators.discs import ADDITIVE, ATTACK, WARP, Lightness, discs, fitting_scans, name_of, unfitted
 from heatproof.attribution.simulators import fitting as fitting_module
@@ -78,6 +79,12 @@ def test_signals_and_volumes_are_fitted_too(shape: tuple[int, ...], change: dict
     assert simulator.simulate(network, torch.stack(list(scans.values())), torch.ones(12)).warped.shape == (12, *shape)
 
 
+def test_a_price_on_the_change_keeps_a_warp_small():
+    (_, free), (_, priced) = (fitted({**WARP, "sparsity": sparsity}) for sparsity in (0.0, 2.0))
+    assert priced[-1]["size"] < 0.8 * free[-1]["size"]
+    assert priced[-1]["moved"] == 1
+
+
 def test_a_smaller_dose_changes_less():
     network = Lightness()
     simulator, _ = fitted({**WARP, "conditioning": "separate"}, network=network)
@@ -117,6 +124,11 @@ def test_a_fit_killed_after_any_block_goes_on_bit_for_bit(tmp_path, monkeypatch,
     assert checkpoint.exists()  # the caller removes it once the simulator is written
 
 
+def test_how_often_a_fit_is_validated_does_not_change_what_is_fitted():
+    often, seldom = (fitted({**SMALL, "validate_every": steps})[0] for steps in (2, 4))
+    assert all(torch.equal(one, two) for one, two in zip(weights(often), weights(seldom), strict=True))
+
+
 def test_the_checkpoint_of_another_fit_is_not_used(tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
     fitted({**SMALL, "steps": 2}, checkpoint=checkpoint, digest="another")
@@ -146,6 +158,18 @@ def test_bfloat16_fits_too_and_keeps_float32_weights():
     assert {tensor.dtype for tensor in weights(simulator)} == {torch.float32}
 
 
+def test_the_network_that_is_explained_answers_in_float32_in_a_fit_in_bfloat16():
+    class Dense(Lightness):
+        def forward(self, scans: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(scans)
+            seen.append(nn.functional.linear(logits, torch.eye(2)).dtype)
+            return logits
+
+    seen: list[torch.dtype] = []
+    fitted({**SMALL, "precision": "bfloat16"}, network=Dense())
+    assert set(seen) == {torch.float32}
+
+
 def test_a_loss_that_is_no_longer_finite_stops_with_the_step():
     with pytest.raises(HeatproofError, match="before step 1.*lower the learning rate"):
         scans = fitting_scans(Lightness())
@@ -153,9 +177,10 @@ def test_a_loss_that_is_no_longer_finite_stops_with_the_step():
         fit_simulator(Lightness(), unfitted(SMALL), broken, 0)
 
 
-def scans_of(directions: list[int]) -> FittingScans:
+def scans_of(directions: list[int], only_correct_of: str | None = None) -> FittingScans:
     names = [f"s{number}" for number in range(len(directions))]
-    return FittingScans(lambda *_: torch.zeros(1), names, names, {}, dict(zip(names, directions, strict=True)))
+    signs = dict(zip(names, directions, strict=True))
+    return FittingScans(lambda *_: torch.zeros(1), names, names, {}, signs, only_correct_of)
 
 
 def test_every_batch_has_both_directions_alike_however_unequal_the_groups():
@@ -179,5 +204,12 @@ def test_doses_are_drawn_between_nothing_and_all():
 
 
 def test_a_direction_without_scans_is_refused():
-    with pytest.raises(HeatproofError, match="injected.*only_correct: false"):
-        scans_of([-1] * 4)
+    with pytest.raises(HeatproofError, match="injected.*only_correct: false") as caught:
+        scans_of([-1] * 4, "narrow")
+    assert caught.value.field == "simulators.narrow.only_correct"
+
+
+def test_a_setting_that_left_nothing_out_is_not_blamed():
+    with pytest.raises(HeatproofError, match="removed") as caught:
+        scans_of([1] * 4)
+    assert "only_correct" not in str(caught.value)

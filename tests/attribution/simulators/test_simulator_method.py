@@ -8,7 +8,7 @@ import torch
 from attribution.simulators.discs import ADDITIVE, ATTACK, WARP, Lightness, discs, lively, name_of, unfitted
 from heatproof.attribution import attribute
 from heatproof.attribution.simulators.answers import answer
-from heatproof.attribution.simulators.warps import log_jacobian
+from heatproof.attribution.simulators.warps import carried_back, log_jacobian
 from heatproof.errors import ConfigError
 
 SCANS = torch.stack(list(discs(6)[0].values()))
@@ -31,12 +31,13 @@ def test_the_map_is_the_change_that_takes_the_answer_back(entry: dict):
     torch.testing.assert_close(attribute("simulator", network, SCANS, 1, fitted=simulator), change.abs())
 
 
-def test_the_jacobian_map_is_the_tissue_that_is_gained_and_has_one_channel():
+def test_the_jacobian_map_is_the_tissue_that_is_gained_where_it_was_and_has_one_channel():
     simulator, network = lively(unfitted(WARP, shape=(2, 16, 16))), Lightness()
     scans = torch.cat([SCANS, SCANS.flip(2)], 1)
     with torch.no_grad():
         option = torch.where(answer(network, scans, 1) > 0, -1.0, 1.0)
-    expected = log_jacobian(simulator.simulate(network, scans, option).displacement)[:, None]
+    displacement = simulator.simulate(network, scans, option).displacement
+    expected = carried_back(log_jacobian(displacement)[:, None], displacement)
     signed = attribute("simulator", network, scans, 1, fitted=simulator, map="jacobian", signed=True)
     assert signed.shape == (6, 1, 16, 16)
     torch.testing.assert_close(signed, option[:, None, None, None] * expected)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from heatproof.attribution.simulators import blocks, warps
+from heatproof.attribution.simulators import blocks, grids, warps
 from heatproof.attribution.simulators.networks import SimulatorNetwork
 from heatproof.errors import ConfigError, GeometryError
 
@@ -49,15 +49,16 @@ def test_every_simulator_takes_scans_of_any_size_and_starts_at_no_change(n_axes,
     torch.testing.assert_close(found.change, found.warped - inputs)
     fields = (3, n_axes, *space)
     assert (None if field == "none" else fields) == (None if found.displacement is None else found.displacement.shape)
-    assert (fields if field == "velocity" else None) == (None if found.velocity is None else found.velocity.shape)
-    assert (found.coarse is None) == (grid is None or field == "none")
-    if found.coarse is not None:
-        assert found.coarse.shape == (3, n_axes, *[min(grid, length) for length in space])
+    simulator = network(n_axes, **choices)
+    proposal = simulator.propose(inputs, OPTION)
+    assert proposal.shape[2:] == (space if grid is None else tuple(min(grid, length) for length in space))
+    intensities = proposal[:, simulator.n_components :]
+    intensities = intensities if grid is None else grids.refine(intensities, space)
     if field == "velocity":
         assert warps.folded(found.displacement).max() == 0
-        torch.testing.assert_close(found.warped, warps.warp(inputs, found.displacement) * found.gain.exp())
+        torch.testing.assert_close(found.warped, warps.warp(inputs, found.displacement) * intensities.exp())
     if field == "none":
-        torch.testing.assert_close(found.change, found.added, rtol=0, atol=1e-5)
+        torch.testing.assert_close(found.change, intensities, rtol=0, atol=1e-5)
 
 
 def test_a_velocity_network_with_huge_weights_does_not_fold_and_a_displacement_network_does():
@@ -76,16 +77,16 @@ def test_a_scans_simulation_depends_on_its_option_and_not_on_its_batch(condition
     for index in range(3):
         alone = simulator(inputs[index : index + 1], OPTION[index : index + 1])
         torch.testing.assert_close(alone.warped[0], together.warped[index], rtol=1e-4, atol=1e-5)
-    turned = simulator(inputs, -OPTION)
-    assert (turned.coarse - together.coarse).abs().flatten(1).amax(dim=1).min() > 0.05
+    turned = simulator.propose(inputs, -OPTION) - simulator.propose(inputs, OPTION)
+    assert turned.abs().flatten(1).amax(dim=1).min() > 0.05
 
 
 def test_separate_networks_scale_with_the_dose_and_only_the_one_that_is_asked_learns():
     simulator, inputs = network(conditioning="separate"), scans()
-    full = simulator(inputs, torch.ones(3))
-    torch.testing.assert_close(simulator(inputs, torch.full((3,), 0.25)).coarse, full.coarse / 4)
+    full, part = torch.ones(3), torch.full((3,), 0.25)
+    torch.testing.assert_close(simulator.propose(inputs, part), simulator.propose(inputs, full) / 4)
     assert simulator(inputs, torch.zeros(3)).change.abs().max() < 1e-5
-    full.change.square().sum().backward()
+    simulator(inputs, full).change.square().sum().backward()
     assert all(parameter.grad is not None for parameter in simulator.networks["inject"].parameters())
     assert all(parameter.grad is None for parameter in simulator.networks["remove"].parameters())
 

@@ -22,7 +22,7 @@ from heatproof.cohorts.counterfactuals import Counterfactual, CounterfactualSour
 from heatproof.cohorts.deformations import random_field, random_warp
 from heatproof.cohorts.disorders import DISORDERS, anatomy_regions
 from heatproof.cohorts.images import ImageHeader, read_header, read_values
-from heatproof.cohorts.simulation import Anatomy, Appearance, Body, redrawn, render
+from heatproof.cohorts.simulation import Anatomy, Appearance, Body, redrawn, regained, render
 from heatproof.cohorts.store import LOG_JACOBIAN, RawScan, Record
 from heatproof.cohorts.templates import BRAIN_SHARE, Template, crop_box, crop_template, mni_template_on
 from heatproof.errors import ConfigError, IntakeError
@@ -122,7 +122,7 @@ class Anatomies:
         scan = render(self._brain(index), body, appearance, self.effect)
         if not (self.spec["keep_log_jacobian"] and patient):
             return scan
-        return replace(scan, truths={LOG_JACOBIAN: self._redrawn(index, patient, scan_id).log_jacobian})
+        return replace(scan, truths={LOG_JACOBIAN: regained(self._brain(index), body, self.effect)})
 
     def counterfactual(self, scan_id: str) -> Counterfactual:
         """Return how one scan would look in the other group (see `CounterfactualSource.counterfactual`)."""

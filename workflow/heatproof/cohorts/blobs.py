@@ -213,7 +213,8 @@ class Blobs:
         noise = self._random(scan_id, "noise").standard_normal(self.grid.shape, dtype=np.float32)
         known = {}
         if self.spec["keep_log_jacobian"] and person.patient:
-            known = {LOG_JACOBIAN: self._log_jacobian(person, body)}
+            # Seen from the scan as it is: the effect's own warp, the other way round.
+            known = {LOG_JACOBIAN: -self._log_jacobian(person, body, option=1)}
         return RawScan(
             values=(image + np.float32(self.spec["noise"]) * noise)[np.newaxis],
             grid=self.grid,
@@ -236,7 +237,11 @@ class Blobs:
             for areas in (EFFECTS, NUISANCES)
         )
         return Counterfactual(
-            option, (option * (ill - healthy))[np.newaxis], self._log_jacobian(person, body), effect, nuisance & ~effect
+            option,
+            (option * (ill - healthy))[np.newaxis],
+            self._log_jacobian(person, body, option),
+            effect,
+            nuisance & ~effect,
         )
 
     def _points(self, person: Person, body: Body, ill: bool) -> np.ndarray:
@@ -249,15 +254,14 @@ class Blobs:
         points = self._points(person, body, ill)
         return tissue(points, body.blobs, self.spec["edge"], body.ground, body.inside) * field
 
-    def _log_jacobian(self, person: Person, body: Body) -> np.ndarray:
-        """Return the log-Jacobian of the warp that moves a scan of the person into the other group.
+    def _log_jacobian(self, person: Person, body: Body, option: int) -> np.ndarray:
+        """Return the log-Jacobian of the warp that injects (1) or removes (-1) the effect.
 
         The effect acts in the anatomy, so its warp of the scan is person -> anatomy -> effect -> person.
         """
         voxels = identity(self.grid.shape).astype(np.float64)
-        sign = -1 if person.patient else 1
         there = voxels + body.displacement
-        rates = {area: sign * rate for area, rate in self._rates(person.effects).items()}
+        rates = {area: option * rate for area, rate in self._rates(person.effects).items()}
         moved = flowed(there, body.blobs, rates)
 
         def to_anatomy(points: np.ndarray) -> np.ndarray:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+import heatproof.cohorts
 from heatproof.cohorts.deformations import jacobian_determinant
-from heatproof.cohorts.sources import open_source
 from heatproof.cohorts.store import Source
 from heatproof.errors import ConfigError, IntakeError
+from heatproof.outputs import SIMULATED
+from heatproof.studies import COUNTERFACTUAL_SOURCES
 
-# A place of a signal has changed when one of its leads changes by more than this share of the largest change.
+# A place of a lead has changed when it changes by more than this share of the signal's largest change.
 CHANGED_SHARE = 0.05
 # Scans of the sources that number their people.
 SCAN_ID = re.compile(r"sub-(\d{4,})_ses-(\d+)")
@@ -52,9 +55,9 @@ class Counterfactual:
         How much tissue a voxel of the scan as it would be has gained: minus the logarithm of the Jacobian determinant
         of the pull-back warp that takes the scan there. Loss is negative: below 0 in the affected places of an
         injection, above in those of a removal. Zero everywhere where the change is no warp (signals).
-    effect : ndarray of bool, shape (*space,)
-        The places that lose or regain tissue.
-    nuisance : ndarray of bool, shape (*space,)
+    effect : ndarray of bool, shape (*space,), or (C, *space) for signals
+        The places that lose or regain tissue; of signals the places that change, lead by lead.
+    nuisance : ndarray of bool, shape (*space,), or (C, *space) for signals
         What must not change.
     """
 
@@ -121,10 +124,9 @@ class ChangedOutput:
         step = self.option * float(self.signals.steps[self.output])
         before, after = (self.signals.counterfactual(scan_id, self.output, change) for change in (0.0, step))
         change = (after - before).astype(np.float32)
-        largest = np.abs(change).max(axis=0)
-        effect = largest > CHANGED_SHARE * largest.max()
-        nothing = np.zeros(effect.shape, dtype=np.float32)
-        return Counterfactual(self.option, change, nothing, effect, largest == 0)
+        size = np.abs(change)
+        nothing = np.zeros(change.shape[1:], dtype=np.float32)
+        return Counterfactual(self.option, change, nothing, size > CHANGED_SHARE * size.max(), size == 0)
 
 
 def open_counterfactual(
@@ -150,13 +152,17 @@ def open_counterfactual(
     ConfigError
         If the source knows no exact counterfactual of its scans, or not of this output.
     """
-    source = open_source(spec, seed=seed, root=root)
-    if not output and isinstance(source, CounterfactualSource):
-        return source
-    if output and output in getattr(source, "steps", {}):
-        return ChangedOutput(source, output, option)
+    name = str(spec["source"])
+    if name in (*COUNTERFACTUAL_SOURCES, *SIMULATED):
+        # The module's name is not written out, so that no scores depend on the code of another cohort.
+        module = import_module(f"{heatproof.cohorts.__name__}.{name}")
+        source = module.open_source(dict(spec), seed=seed, root=root)
+        if not output and isinstance(source, CounterfactualSource):
+            return source
+        if output and output in getattr(source, "steps", {}):
+            return ChangedOutput(source, output, option)
     raise ConfigError(
-        f"the source '{spec['source']}' knows no exact counterfactual"
+        f"the source '{name}' knows no exact counterfactual"
         + (f" of the output '{output}'." if output else " of its scans."),
         field="cohort.source",
         remedy="use a simulated cohort, or leave scores against exact counterfactuals out.",

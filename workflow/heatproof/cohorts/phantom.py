@@ -19,7 +19,7 @@ from scipy import ndimage
 from heatproof.cohorts.counterfactuals import Counterfactual, CounterfactualSource, person_of
 from heatproof.cohorts.deformations import exponential, random_field, random_warp
 from heatproof.cohorts.disorders import DISORDERS, phantom_regions
-from heatproof.cohorts.simulation import Anatomy, Appearance, Body, redrawn, render
+from heatproof.cohorts.simulation import Anatomy, Appearance, Body, redrawn, regained, render
 from heatproof.cohorts.store import LOG_JACOBIAN, RawScan, Record
 from heatproof.cohorts.templates import mni_template
 from heatproof.errors import ConfigError
@@ -201,10 +201,11 @@ class Phantom:
 
     def scan(self, person: Person, scan_id: str) -> RawScan:
         """Return one scan of a person, with its exact truth, and the log-Jacobian of its cure if that is kept."""
-        scan = render(self.anatomy, self.body(person), self._appearance(person, scan_id), self.effect)
+        body = self.body(person)
+        scan = render(self.anatomy, body, self._appearance(person, scan_id), self.effect)
         if not (self.spec["keep_log_jacobian"] and person.patient):
             return scan
-        return replace(scan, truths={LOG_JACOBIAN: self._redrawn(person, scan_id).log_jacobian})
+        return replace(scan, truths={LOG_JACOBIAN: regained(self.anatomy, body, self.effect)})
 
     def counterfactual(self, scan_id: str) -> Counterfactual:
         """Return how one scan would look in the other group (see `CounterfactualSource.counterfactual`)."""

@@ -184,6 +184,16 @@ def redrawn(anatomy: Anatomy, body: Body, appearance: Appearance, effect: Effect
     )
 
 
+def regained(anatomy: Anatomy, body: Body, effect: Effect) -> np.ndarray:
+    """Return the log of how much of the tissue of each voxel of a patient's scan there is without the effect.
+
+    It is the log-Jacobian of the cure seen from the scan as it is, shape (*space,): above 0 where tissue was lost.
+    """
+    voxels = identity(anatomy.grid.shape)[:, anatomy.support]
+    points = _to_anatomy(anatomy, body, voxels, body.displacement[:, anatomy.support])
+    return -_gained(anatomy, body, effect, points, option=1)
+
+
 def _gained(anatomy: Anatomy, body: Body, effect: Effect, points: np.ndarray, option: int) -> np.ndarray:
     """Return the log-Jacobian of the warp of the scan that injects or removes the contraction, shape (*space,).
 

@@ -37,7 +37,7 @@ class RawScan:
     truths : mapping of str to ndarray, shape (channels, *space), optional
         For each output of the source the scan's signed exact effect (unit of the scan per unit of the output), or 1
         on what defines the output where only that is known, zero elsewhere. Under `LOG_JACOBIAN`, of the places'
-        shape, how much tissue each voxel gains when a patient's effect is taken out.
+        shape, the log of how much of each voxel's tissue there would be without a patient's effect.
     labels : ndarray of int, shape (*space,) or (channels, *space), optional
         The scan's own areas; channel by channel where the channels are places.
     volumes : mapping of int to float, optional

@@ -188,10 +188,12 @@ FIGURES: dict[str, Entry] = {
         "A simulator changes a scan so that the network changes its mind; each row is one, each panel a score at the "
         "full dose. The first panels need the exact change, which only simulated cohorts have: a good simulator "
         "changes what the disease changes and leaves the nuisance alone. Moving the answer alone proves nothing, an "
-        "attack does that too; a referee is a network trained from another seed that the simulator has never seen. "
-        "Ticks are what the scan itself or blind chance reaches, dotted lines what nothing learned would. Dots are "
-        "means over scans, bars 95 % bootstrap intervals over people; blue discs are better than the first simulator, "
-        "vermilion crosses worse, paired by person and after Holm's correction.",
+        "attack does that too; a referee is a network trained from another seed to which the simulator was not fitted. "
+        "Ticks are what the scan itself, blind chance or, for the referee, the same change mirrored reaches; dotted "
+        "lines are what nothing learned would, and for the size what is right. The scan itself is hard to beat as a "
+        "likeness of the exact scan, because a warp carries the noise along. Dots are means over scans, bars 95 % "
+        "bootstrap intervals over people; blue discs are better than the first simulator, vermilion crosses worse, "
+        "paired by person, after Holm's correction and in every run.",
     ),
     "simulated_scans": Entry(
         "Scans before and after the simulators",
@@ -199,7 +201,7 @@ FIGURES: dict[str, Entry] = {
         "scan with the network's answer before and after, what has changed, and the log-Jacobian of the warp, blue "
         "where tissue is lost and red where it is gained. A faithful simulator looks like the exact column. Each "
         "picture has a scale of its own, whose end is written in it. Of signals the exact values are dashed. A few "
-        "scans illustrate; they rank nothing.",
+        "scans, those that the network recognises first, illustrate; they rank nothing.",
     ),
     "simulated_warps": Entry(
         "How the simulators move tissue",

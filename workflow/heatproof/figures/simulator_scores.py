@@ -60,11 +60,12 @@ SCORES = {
     "jacobian_correlation": Score("Log-Jacobian: correlation\nwith the exact one", line=0.0),
     "image_correlation": Score("Simulated scan: correlation\nwith the exact one", beside="untouched_correlation"),
     "loss_inside": Score("Share of the moved tissue\nthat lies in the effect", beside="loss_inside_chance"),
-    "leakage": Score("Share of the change that lies\nin nuisance regions", SMALLER),
-    "moved": Score("Answers that moved\nthe right way", line=0.5),
+    "leakage": Score("Share of the change that lies\nin nuisance regions", SMALLER, beside="leakage_chance"),
+    "amplitude": Score("Size of the change\n(1: as large as the exact one)", "", line=1.0),
+    "moved": Score("Answers that moved\nthe right way"),
     "flipped": Score("Answers that\nchanged sides"),
-    "referee_moved": Score("Referee's answers that\nmoved the right way", line=0.5),
-    "referee_flipped": Score("Referee's answers that\nchanged sides"),
+    "referee_moved": Score("Referee's answers that\nmoved the right way", beside="mirrored_referee_moved"),
+    "referee_flipped": Score("Referee's answers that\nchanged sides", beside="mirrored_referee_flipped"),
     "dose_tau": Score("Dose response\n(Kendall's τ)", line=0.0),
     "folded": Score("Share of voxels\nwhere the warp folds", SMALLER),
     "cycle_error": Score("Error after there and back\n(SD of the scan)", SMALLER),
@@ -176,7 +177,8 @@ def _verdict(line: pd.Series, better: str) -> str:
     if line["reference"] == line.name[2]:
         return "reference"
     low, high = float(line["difference_low"]), float(line["difference_high"])
-    clear = np.isfinite(low) and (low > 0 or high < 0) and float(line["p_holm"]) < ALPHA
+    # People of one run share its networks, so that all runs have to say the same.
+    clear = np.isfinite(low) and (low > 0 or high < 0) and float(line["p_holm"]) < ALPHA and line["runs_agree"] == "yes"
     if not clear:
         return "undecided"
     if not better:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from heatproof.cohorts.deformations import jacobian_determinant
 from heatproof.metrics.space import standardised
 
 NAN = float("nan")
@@ -52,6 +51,13 @@ def correlation(found: np.ndarray, exact: np.ndarray, mask: np.ndarray) -> float
     if two is None:
         return NAN
     return 0.0 if one is None else float((one * two).sum())
+
+
+def amplitude(found: np.ndarray, exact: np.ndarray, mask: np.ndarray) -> float:
+    """Return the slope of what was found over what is exact: 1 is the right size, 0 nothing of it; NaN as above."""
+    one, two = inside(found, mask), inside(exact, mask)
+    spread = two - two.mean()
+    return float((spread * one).sum() / (spread**2).sum()) if spread.any() else NAN
 
 
 def leakage(change: np.ndarray, effect: np.ndarray, nuisance: np.ndarray) -> float:
@@ -106,6 +112,9 @@ def share_inside(log_jacobian: np.ndarray, effect: np.ndarray, mask: np.ndarray,
 
 def folded_share(displacement: np.ndarray, mask: np.ndarray) -> float:
     """Return the share of voxels in a mask where a displacement in voxels, shape (axes, *space), folds space."""
+    # SciPy's image functions load for half a second, and every stage reads the names above.
+    from heatproof.cohorts.deformations import jacobian_determinant
+
     return float((inside(jacobian_determinant(displacement), mask) <= 0).mean())
 
 

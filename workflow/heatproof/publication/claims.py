@@ -319,22 +319,24 @@ CLAIMS = (
     ),
     Claim(
         "L1", LIU, "A simulator changes a scan so that the network changes its mind.",
-        "clearly more than half of the simulated scans change sides (of a number: move the right way), and clearly "
-        "more than half move a network trained from another seed, to which nothing was fitted, further than an attack "
-        "moves it; as published by the first simulator with a displacement field, corrected by the first with a "
-        "velocity",
+        "clearly more than half of the simulated scans change sides (of a number: move the right way), for a network "
+        "trained from another seed too, for which clearly more do than under the same warp mirrored, and which follows "
+        "clearly further than it follows an attack; as published by the first simulator with a displacement field, "
+        "corrected by the first with a velocity, whatever recipe the network follows",
         "not readable", simulator_claims.changes_minds, over_simulators=True,
     ),
     Claim(
         "L2", LIU, "Simulated changes show the effect better than saliency maps.",
-        "correlation with the exact truth of each scan clearly above that of every saliency method, paired by person: "
-        "the log-Jacobian with the contraction, the change with the injected effect",
+        "correlation with the exact truth of each scan clearly above that of every saliency method, each map with the "
+        "smoothing that suits it best: the size of the log-Jacobian with the contraction, of the change with the "
+        "injected effect; controls such as edges are not among them",
         "qualitative", simulator_claims.beats_saliency, over_simulators=True,
     ),
     Claim(
         "L3", LIU, "One conditional network takes the place of two.",
-        "correlation of change and log-Jacobian with the exact ones lower than that of two separate networks, with all "
-        f"else the same, by clearly less than {simulator_claims.AS_GOOD:g}",
+        "at the full dose correlation of change and log-Jacobian with the exact ones, and the share of scans on which "
+        "another network changes sides, lower than those of two separate networks, with all else the same, by clearly "
+        f"less than {simulator_claims.AS_GOOD:g}",
         "-", simulator_claims.one_network_suffices, over_simulators=True,
     ),
     Claim(

@@ -134,7 +134,8 @@ GLOSSARY: dict[str, Term] = {
     ),
     "moved": Term(
         "Share of simulated scans whose answer moves the right way; flipped: of those on the other side before, the "
-        "share that crosses over. With referee: by a network to which nothing was fitted.",
+        "share that crosses over. With referee: by a network to which this simulator was not fitted; mirrored: under "
+        "the same change mirrored.",
         "larger",
         "0.5",
     ),
@@ -179,6 +180,7 @@ WORDS: dict[str, str] = {
     "as published": "The recipe of the paper, its leak included; corrected: the same network with clean folds.",
     "simulator": "Something fitted to one network that changes a scan until the network changes its mind.",
     "log-Jacobian": "How much tissue a place of a warped scan has gained, as a logarithm; loss is negative.",
-    "referee": "A network of the same kind, trained on the same scans from another seed, to which nothing was fitted.",
+    "referee": "A network of the same kind, trained on the same scans from another seed, to which the simulator was "
+    "not fitted.",
     "n/a": "Not defined or not computed here.",
 }

@@ -15,13 +15,12 @@ import pandas as pd
 from heatproof.metrics.simulations import FULL_DOSE
 from heatproof.publication.evidence import Evidence
 from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED
-from heatproof.publication.verdicts import ALPHA
 from heatproof.statistics.conditions import CONTROLS
 from heatproof.statistics.simulations import BOTH
 
 Judged = tuple[str, str]
 FIELDS = {"as_published": "displacement", "corrected": "velocity"}
-# Answers that go up or down by chance go the right way half of the time.
+# Less than half of the scans is not what scans do.
 CHANCE = 0.5
 # A correlation that is lower by less than this is as good.
 AS_GOOD = 0.05
@@ -29,7 +28,7 @@ AS_GOOD = 0.05
 MAPS = {"jacobian": "contraction", "change": "injected"}
 # Settings that mean nothing to one of the two ways of conditioning.
 OF_CONDITIONING = ("conditioning", "n_experts")
-COMPARED = ("change_correlation", "jacobian_correlation")
+COMPARED = ("change_correlation", "jacobian_correlation", "referee_flipped")
 
 
 def simulated_models(tables: Mapping[str, pd.DataFrame], recipe: str) -> dict[str, str]:
@@ -50,55 +49,77 @@ def simulator_of(evidence: Evidence) -> str | None:
 
 
 def changes_minds(evidence: Evidence) -> Judged:
-    """L1: do simulated scans turn the network round, and move another one too, further than an attack moves it?"""
+    """L1: do simulated scans turn the network round, and another one too, more than the same warp elsewhere does?
+
+    Any damage moves answers towards the middle, so direction alone proves nothing: the other network has to change
+    sides more often than under the mirrored warp, and to follow the first one more closely than under an attack.
+    """
     name = simulator_of(evidence)
     if name is None:
         return NOT_TESTABLE, f"no simulator with a {FIELDS[evidence.recipe]} field"
     # A number has no sides to change; that it moves the right way has to do.
-    own = "flipped" if _row(evidence, name, "flipped") is not None else "moved"
-    rows = {score: _row(evidence, name, score) for score in (own, "referee_moved", "referee_shift")}
-    known = {score: row for score, row in rows.items() if row is not None}
-    words = [f"{score.replace('_', ' ')} {_interval(row)}" for score, row in known.items()]
-    attack, further = _attack_shift(evidence), True
-    if attack is not None and "referee_shift" in known:
-        words.append(f"by an attack {_interval(attack)}")
-        further = known["referee_shift"]["low"] > attack["high"]
+    way = "flipped" if _row(evidence, name, "flipped") is not None else "moved"
+    own, referee, mirrored = (_row(evidence, name, f"{whose}{way}") for whose in ("", "referee_", "mirrored_referee_"))
+    followed, attacked = _followed(evidence, name), _followed(evidence, _attack(evidence))
+    words = [
+        f"{what} {_interval(row)}"
+        for what, row in ((way, own), (f"referee {way}", referee), (f"referee {way} by the mirrored change", mirrored))
+        if row is not None
+    ]
+    if followed is not None and attacked is not None:
+        words.append(f"referee follows by {_interval(followed)} of the shift, under an attack {_interval(attacked)}")
     effect = f"{name}: {', '.join(words)}"
-    shares = [known[score] for score in (own, "referee_moved") if score in known]
-    if any(row["high"] < CHANCE for row in shares):
+    if own is None or own["high"] < CHANCE or (referee is not None and referee["high"] < CHANCE):
         return CONTRADICTED, effect
-    if "referee_moved" not in known:
+    if referee is None or mirrored is None:
         return UNDECIDED, f"{effect}; no second network to ask"
-    return (SUPPORTED if further and all(row["low"] > CHANCE for row in shares) else UNDECIDED), effect
+    if followed is None or attacked is None:
+        return UNDECIDED, f"{effect}; no attack to compare with"
+    beyond = referee["low"] > mirrored["high"] and followed["low"] > attacked["high"]
+    return (SUPPORTED if beyond and min(own["low"], referee["low"]) > CHANCE else UNDECIDED), effect
 
 
-def _attack_shift(evidence: Evidence) -> pd.Series | None:
-    """Return how far the first attack of the network moves the referee: what needs no likeness of the pattern."""
-    rows = (
-        _row(evidence, name, "referee_shift") for name, one in evidence.simulators.items() if one["kind"] == "attack"
-    )
-    return next((row for row in rows if row is not None), None)
+def _attack(evidence: Evidence) -> str:
+    """Return the first attack of the configuration, or empty text."""
+    return next((name for name, one in evidence.simulators.items() if one["kind"] == "attack"), "")
+
+
+def _followed(evidence: Evidence, simulator: str) -> dict[str, float] | None:
+    """Return how far the referee's answer shifts per shift of the network's own, with the referee's interval."""
+    own, referee = (_row(evidence, simulator, score) for score in ("answer_shift", "referee_shift"))
+    if own is None or referee is None or not own["mean"] > 0:
+        return None
+    return {key: float(referee[key] / own["mean"]) for key in ("mean", "low", "high")}
 
 
 def beats_saliency(evidence: Evidence) -> Judged:
-    """L2: do the simulator's maps lie on the exact truth better than every saliency map, pair by pair?"""
+    """L2: do the simulator's maps lie on the exact truth better than every saliency map?
+
+    A simulator's maps are smooth by construction, so that every map stands with the smoothing that suits it best, and
+    is beaten only if its interval lies below.
+    """
     name = simulator_of(evidence)
     verdicts, words = [], []
     for shown, truth in MAPS.items():
+        rows = _at_their_best(evidence, truth)
+        rivals = rows[~rows["name"].isin(CONTROLS | {"simulator"})]
         for method in _methods_that_show(evidence, name, shown) if name else ():
-            rivals = _against_saliency(evidence, method, truth)
-            if rivals.empty:
+            own = rows[rows["method"] == method]
+            if own.empty or rivals.empty:
                 continue
-            sure = rivals["p_holm"] < ALPHA
-            better, worse = sure & (rivals["low"] > 0), sure & (rivals["high"] < 0)
+            mine = own.iloc[0]
+            better, worse = rivals["high"] < mine["low"], rivals["low"] > mine["high"]
             verdicts.append(SUPPORTED if better.all() else CONTRADICTED if worse.any() else UNDECIDED)
-            nearest = rivals.loc[rivals["difference"].idxmin()]
+            nearest = rivals.loc[rivals["mean"].idxmax()]
             words.append(
-                f"{method} against {truth}: clearly above {int(better.sum())} of {len(rivals)}, clearly below "
-                f"{int(worse.sum())}; least difference {_interval(nearest, 'difference')} ({nearest['rival']})"
+                f"{method} against {truth} {_interval(mine)}: clearly above {int(better.sum())} of {len(rivals)}, "
+                f"clearly below {int(worse.sum())}; best {nearest['method']} {_interval(nearest)}"
             )
     if not verdicts:
         return NOT_TESTABLE, f"no map of a simulator with a {FIELDS[evidence.recipe]} field beside saliency and a truth"
+    signed = _row(evidence, str(name), "jacobian_correlation")
+    if signed is not None:
+        words.append(f"with its sign the log-Jacobian has {_interval(signed)}")
     return (verdicts[0] if len(set(verdicts)) == 1 else UNDECIDED), "; ".join(words)
 
 
@@ -113,7 +134,8 @@ def one_network_suffices(evidence: Evidence) -> Judged:
         if found is None:
             continue
         verdict = SUPPORTED if found["low"] > -AS_GOOD else CONTRADICTED if found["high"] < 0 else UNDECIDED
-        verdicts.append(verdict)
+        # What only some of the runs show may be their networks'.
+        verdicts.append(verdict if verdict == SUPPORTED or found.get("runs_agree") == "yes" else UNDECIDED)
         words.append(f"{score.replace('_', ' ')} {_interval(found, 'difference')}")
     if not verdicts:
         return NOT_TESTABLE, "no exact change to compare them by"
@@ -138,18 +160,13 @@ def _methods_that_show(evidence: Evidence, simulator: str | None, shown: str) ->
     ]
 
 
-def _against_saliency(evidence: Evidence, method: str, truth: str) -> pd.DataFrame:
-    """Return the paired differences of a method to every other of the network that shows no simulator, and its name."""
-    rows = evidence.table("comparisons")
+def _at_their_best(evidence: Evidence, truth: str) -> pd.DataFrame:
+    """Return the correlation of every method of the network with a truth, each at the smoothing that suits it best."""
+    rows = evidence.table("ranking")
     rows = rows[(rows["level"] == "scan") & (rows["metric"] == "correlation") & (rows["truth"] == truth)]
-    numbers = ["difference", "low", "high", "p_holm"]
-    ahead = rows[rows["method_a"] == method].rename(columns={"method_b": "rival"})[["rival", *numbers]]
-    behind = rows[rows["method_b"] == method].rename(columns={"method_a": "rival"})[["rival", *numbers]]
-    turned = behind.assign(difference=-behind["difference"], low=-behind["high"], high=-behind["low"])
-    found = pd.concat([ahead, turned], ignore_index=True)
     # A guest from another model has no name here.
-    named = found["rival"].map(evidence.methods)
-    return found[named.notna() & ~named.isin(CONTROLS | {"simulator"})].reset_index(drop=True)
+    rows = rows.assign(name=rows["method"].map(evidence.methods)).dropna(subset=["name", "mean"])
+    return rows.sort_values("mean", ascending=False, kind="stable").drop_duplicates("method").reset_index(drop=True)
 
 
 def _conditioned(evidence: Evidence) -> tuple[str, str] | None:
@@ -172,7 +189,7 @@ def _without_conditioning(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in OF_CONDITIONING}
 
 
-def _difference(evidence: Evidence, one: str, other: str, score: str) -> dict[str, float] | None:
+def _difference(evidence: Evidence, one: str, other: str, score: str) -> dict[str, Any] | None:
     """Return how much better one simulator is than another, with an interval.
 
     Paired by person where one of them is the reference of the table; else the interval is that of two means that know
@@ -187,10 +204,11 @@ def _difference(evidence: Evidence, one: str, other: str, score: str) -> dict[st
             "difference": -float(second["difference"]),
             "low": -float(second["difference_high"]),
             "high": -float(second["difference_low"]),
+            "runs_agree": second["runs_agree"],
         }
     if first["reference"] == other:
         names = {"difference": "difference", "low": "difference_low", "high": "difference_high"}
-        return {name: float(first[column]) for name, column in names.items()}
+        return {**{name: float(first[column]) for name, column in names.items()}, "runs_agree": first["runs_agree"]}
     return {
         "difference": float(first["mean"] - second["mean"]),
         "low": float(first["low"] - second["high"]),

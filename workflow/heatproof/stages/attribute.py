@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from heatproof.cohorts.store import Cohort
 from heatproof.errors import ConfigError
 from heatproof.files import atomic
 from heatproof.models import load_weights
-from heatproof.models.weights import LoadedModel
 from heatproof.randomness import generator, integer_seed
+from heatproof.stages.maps_file import append_maps, describe_maps
 from heatproof.stages.probing import balanced, predicted_classes
 from heatproof.studies import needs_permuted
 from heatproof.training import FoldParts, ScanLoader, read_fold
@@ -166,8 +165,8 @@ def attribute(
                 **context,
                 **own,
             )
-            _append(file, start, len(scan_ids), result)
-        _describe(file, job, parameters, scan_ids, targets, loaded, stored)
+            append_maps(file, start, len(scan_ids), result)
+        describe_maps(file, job, parameters, scan_ids, targets, loaded, stored)
 
 
 def measured(scan_ids: list[str], output: str, cohort: Cohort) -> list[str]:
@@ -276,34 +275,3 @@ def control_mean(loader: ScanLoader, train: list[str], cohort: Cohort) -> torch.
     for scan_id in controls:
         total += loader.scan(scan_id)
     return (total / len(controls)).float()
-
-
-def _append(file: h5py.File, start: int, n_scans: int, result: attribution.Attribution) -> None:
-    maps = result.maps.cpu().numpy().astype(np.float32)
-    if "maps" not in file:
-        file.create_dataset("maps", (n_scans, *maps.shape[1:]), np.float32, chunks=(1, *maps.shape[1:]))
-        file.create_dataset("residual", (n_scans,), np.float64)
-    file["maps"][start : start + len(maps)] = maps
-    file["residual"][start : start + len(maps)] = result.residual.cpu().numpy()
-
-
-def _describe(
-    file: h5py.File,
-    job: AttributionJob,
-    parameters: Mapping[str, Any],
-    scan_ids: list[str],
-    targets: np.ndarray,
-    loaded: LoadedModel,
-    cohort: Cohort,
-) -> None:
-    file.create_dataset("scan_ids", data=np.array(scan_ids, dtype=object), dtype=h5py.string_dtype())
-    file.create_dataset("target", data=targets)
-    file.attrs["method"] = job.entry["method"]
-    file.attrs["parameters"] = json.dumps({**parameters, "target": job.entry.get("target", "patient")}, sort_keys=True)
-    file.attrs["seed"] = job.study_seed
-    file.attrs["model_sha256"] = loaded.sha256
-    file.attrs["output"] = str(loaded.metadata.get("output", ""))
-    file.attrs["precision"] = job.precision
-    file.attrs["n_background"] = job.n_background
-    if cohort.grid.affine is not None:
-        file.attrs["affine"] = cohort.grid.affine

@@ -117,7 +117,8 @@ def fit(
         # Raises where the fold's parts share a person, whatever was read by whoever made the predictions.
         read_fold(folds, job.recipe, job.fold, stored.participants)
         answered = Answered.read(predictions, bool(loaded.metadata.get("output")))
-        scans = answered.fitting_scans(loader, isinstance(settings, NetworkSettings) and settings.only_correct)
+        only_correct = isinstance(settings, NetworkSettings) and settings.only_correct
+        scans = answered.fitting_scans(loader, job.simulator if only_correct else None)
         fitted = initial(job, settings, answered, loader.shape, loaded.sha256, device)
         digest = fingerprint(
             cohort=sha256_of(cohort), network=loaded.sha256, train=scans.train, validation=scans.validation,
@@ -197,14 +198,15 @@ class Answered:
             )
         return spread
 
-    def fitting_scans(self, loader: ScanLoader, only_correct: bool) -> FittingScans:
+    def fitting_scans(self, loader: ScanLoader, only_correct_of: str | None) -> FittingScans:
         """Return the scans to fit to, and whether the pattern is to be injected into or removed from each.
 
         It is removed from patients and injected into everybody else, as published; where the network predicts a
-        number, either is possible.
+        number, either is possible. `only_correct_of` names the simulator that learns from correctly classified scans
+        only; None keeps all.
         """
-        table = self.table
-        if only_correct and not self.is_value:
+        table, filtered_for = self.table, None if self.is_value else only_correct_of
+        if filtered_for is not None:
             table = table[table["predicted"].astype(int) == table["target"].astype(int)]
         signs = np.where(table["target"].astype(int) == self.target, -1, 1) * (0 if self.is_value else 1)
         return FittingScans(
@@ -213,4 +215,5 @@ class Answered:
             validation=table.loc[table["part"] == "validation", "scan_id"].tolist(),
             answers=dict(zip(table["scan_id"], table["answer"], strict=True)),
             directions=dict(zip(table["scan_id"], signs.tolist(), strict=True)),
+            only_correct_of=filtered_for,
         )

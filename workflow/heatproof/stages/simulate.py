@@ -271,7 +271,8 @@ class _Run:
         _write(entry, "image", image.cpu().numpy())
         if exact is not None:
             _write(entry, "exact_change", exact.change)
-            entry.create_dataset("effect", data=exact.effect, compression="gzip")
+            places = exact.effect if exact.effect.ndim < image.ndim else exact.effect.any(axis=0)
+            entry.create_dataset("effect", data=places, compression="gzip")
             if exact.log_jacobian is not None:
                 _write(entry, "exact_log_jacobian", exact.log_jacobian)
         return entry

@@ -11,7 +11,7 @@ from torch import nn
 
 from heatproof.attribution.simulators.answers import answer
 from heatproof.attribution.simulators.fitted import FittedSimulator
-from heatproof.attribution.simulators.warps import log_jacobian
+from heatproof.attribution.simulators.warps import log_jacobian, warp
 from heatproof.cohorts.counterfactuals import Counterfactual
 from heatproof.errors import HeatproofError
 from heatproof.metrics import simulations as metrics
@@ -57,8 +57,8 @@ class Exact:
         The scan in the other group minus the scan.
     log_jacobian : ndarray, shape (*S,), or None
         None where the exact change is no warp.
-    effect, nuisance : ndarray of bool, shape (*S,)
-        Where tissue is lost or regained, and what must not change.
+    effect, nuisance : ndarray of bool, shape (*S,), or (C, *S) lead by lead
+        Where tissue is lost or regained, or where a signal changes, and what must not change.
     """
 
     change: np.ndarray
@@ -185,11 +185,28 @@ def as_batch(scan: DosedScan, image: np.ndarray | None = None) -> torch.Tensor:
 
 
 def referee_scores(scan: DosedScan, referee: Judge) -> Iterator[Scored]:
-    """Yield what another network, which the simulator was not fitted to, makes of the scan at the full dose."""
-    before, after = (float(referee.ask(scans)[0]) for scans in (as_batch(scan), scan.warped[-1:]))
-    moved = metrics.answers(before, after, scan.option, referee.deviation, has_sides=referee.output == "class")
-    for name, value in moved.items():
-        yield f"referee_{name}", scan.doses[-1], value
+    """Yield what another network, which the simulator was not fitted to, makes of the scan at the full dose.
+
+    Beside it stands what it makes of the same change mirrored: as large and as rough, but not where it was meant.
+    """
+    before, *after = (float(referee.ask(scans)[0]) for scans in (as_batch(scan), scan.warped[-1:], mirrored(scan)))
+    for prefix, answered in zip(("referee", "mirrored_referee"), after, strict=True):
+        moved = metrics.answers(before, answered, scan.option, referee.deviation, has_sides=referee.output == "class")
+        for name, value in moved.items():
+            yield f"{prefix}_{name}", scan.doses[-1], value
+
+
+def mirrored(scan: DosedScan) -> torch.Tensor:
+    """Return the scan under its warp mirrored along the second axis (of signals, the only one), shape (1, C, *S).
+
+    Brains are alike on both sides of the first axis. Where nothing is warped the change itself is mirrored.
+    """
+    axis = min(1, scan.image.ndim - 2)
+    if scan.displacement is None:
+        return as_batch(scan, scan.image + np.flip(scan.changes[-1], axis + 1))
+    field = np.flip(scan.displacement, axis + 1).copy()
+    field[axis] *= -1
+    return warp(as_batch(scan), torch.from_numpy(field)[None].to(scan.warped))
 
 
 def own_scores(scan: DosedScan, mask: np.ndarray, places: np.ndarray) -> Iterator[Scored]:
@@ -223,7 +240,9 @@ def exact_scores(scan: DosedScan, exact: Exact, own: Judge, mask: np.ndarray, pl
     yield "size_correlation", dose, metrics.correlation(np.abs(change), np.abs(exact.change), places)
     yield "image_correlation", dose, metrics.correlation(scan.image + change, wanted, places)
     yield "untouched_correlation", dose, metrics.correlation(scan.image, wanted, places)
+    yield "amplitude", dose, metrics.amplitude(change, exact.change, places)
     yield "leakage", dose, metrics.leakage(change, exact.effect, exact.nuisance)
+    yield "leakage_chance", dose, metrics.leakage(np.ones_like(change), exact.effect, exact.nuisance)
     if scan.log_jacobian is None or exact.log_jacobian is None:
         return
     yield "jacobian_correlation", dose, metrics.correlation(scan.log_jacobian, exact.log_jacobian, mask)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SIMULATION_COLUMNS = (
     "model", "recipe", "simulator", "kind", "direction", "dose", "score", "mean", "low", "high", "n_people", "n_scans",
     "n_runs", "run_low", "run_high", "reference", "difference", "difference_low", "difference_high", "p_value",
-    "p_holm",
+    "p_holm", "runs_agree",
 )  # fmt: skip
 # What the table of settings shows of each simulator, at the full dose and over both directions.
 KEY_SCORES = (
@@ -55,6 +55,7 @@ def simulations(
         person with all folds, seeds and scans; ``run_low`` and ``run_high`` are the t interval of the means of the
         runs (folds times seeds, each with a network and simulators of its own). ``difference`` is paired by scan and
         person: the simulator minus ``reference``, the first one that has the score; larger is not always better.
+        ``runs_agree`` says whether it has the same sign in every run: people of one run share its networks.
         Holm's family is the other simulators of a network on one score, dose and direction.
     """
     import pandas as pd
@@ -95,10 +96,10 @@ def _described(
     apart = zip(*summary(gaps, seed, n_bootstrap), strict=True)
     p_values = sign_flip_test(np.nan_to_num(gaps), seed, family_permutations(n_permutations, len(known)))
     p_values[[name == reference or not np.isfinite(gaps[:, i]).any() for i, name in enumerate(units)]] = np.nan
-    runs = _run_intervals(units)
-    tests = zip(p_values, holm(p_values), strict=True)
+    runs, agree = _run_intervals(units), _runs_agree(units.sub(units[reference], axis=0))
+    tests = zip(p_values, holm(p_values), agree, strict=True)
     columns = zip(units, own, apart, runs, tests, strict=True)
-    for name, (mean, low, high), (difference, *ends), (n_runs, *bounds), (p_value, p_holm) in columns:
+    for name, (mean, low, high), (difference, *ends), (n_runs, *bounds), (p_value, p_holm, same) in columns:
         if name not in known:
             continue
         rows = units.index[units[name].notna()]
@@ -109,13 +110,19 @@ def _described(
             "n_scans": rows.get_level_values("scan_id").nunique(), "run_low": bounds[0], "run_high": bounds[1],
             "reference": reference, "difference": np.nan if first else difference,
             "difference_low": np.nan if first else ends[0], "difference_high": np.nan if first else ends[1],
-            "p_value": p_value, "p_holm": p_holm,
+            "p_value": p_value, "p_holm": p_holm, "runs_agree": "" if first else same,
         }  # fmt: skip
 
 
 def _means_of(units: pd.DataFrame, *levels: str) -> np.ndarray:
     """Return the mean of each simulator for each person or run, shape (n, n_simulators); NaN where it has none."""
     return units.groupby(level=list(levels), sort=True).mean().to_numpy(dtype=float)
+
+
+def _runs_agree(gaps: pd.DataFrame) -> list[str]:
+    """Return for each simulator whether its differences to the reference have one sign in all runs: yes or no."""
+    signs = (np.sign(values[np.isfinite(values)]) for values in _means_of(gaps, "fold", "seed").T)
+    return ["yes" if len(set(own)) == 1 else "no" for own in signs]
 
 
 def _run_intervals(units: pd.DataFrame) -> list[tuple[int, float, float]]:

@@ -29,6 +29,13 @@ class FittingScans:
         What the network answers about each of them (see `answers.answer`).
     directions : mapping of str to int
         1 where the pattern is to be injected, -1 where it is to be removed, 0 for either.
+    only_correct_of : str, optional
+        Id of the simulator whose setting has left only correctly classified scans; None where all are there.
+
+    Raises
+    ------
+    HeatproofError
+        There is no scan to validate with, or none to learn one of the directions from.
     """
 
     read: Read
@@ -36,6 +43,7 @@ class FittingScans:
     validation: Sequence[str]
     answers: Mapping[str, float]
     directions: Mapping[str, int]
+    only_correct_of: str | None = None
 
     def __post_init__(self) -> None:
         found = {self.directions[scan_id] for scan_id in self.train}
@@ -44,9 +52,15 @@ class FittingScans:
             lacking = (
                 f"training scans in which the pattern can be {' or '.join(missing)}" if missing else "validation scans"
             )
+            if self.only_correct_of is None:
+                raise HeatproofError(
+                    f"there are no {lacking}.",
+                    field="folds",
+                    remedy="use a cohort, or shares of folds, that leave scans of every group in both parts.",
+                )
             raise HeatproofError(
-                f"there are no {lacking}.",
-                field="only_correct",
+                f"there are no {lacking}, correctly classified.",
+                field=f"simulators.{self.only_correct_of}.only_correct",
                 remedy="train the network for longer, or set only_correct: false.",
             )
 

@@ -1,4 +1,6 @@
-"""The fit of a simulator to one network: reproducible step by step, stoppable and resumable.
+"""The fit of a simulator to one network: stoppable and resumable, and on a CPU reproducible bit for bit.
+
+On a GPU seeds and draws are the same, but sums may be taken in another order.
 
 A simulator learns to change scans so that the network's answer moves by a margin (Liu et al., IPMI 2021, arXiv
 2102.08239). It is told neither what differs between the groups nor how: whatever it changes, the network looks at.
@@ -118,12 +120,12 @@ class _Fit:
         total = torch.zeros((), device=self.device)
         for module in self.modules.values():
             module.train()
-        # A fit goes on at the beginning of a block only, so what is drawn in it may depend on its steps so far.
-        with random_state(integer_seed(self.seed, "steps", start), self.device):
-            for step in range(start, until):
-                ids, option = self.draws.of_step(step)
-                inputs = self.scans.read(ids, "train").to(self.device)
-                before = self.scans.before(ids).to(self.device)
+        for step in range(start, until):
+            ids, option = self.draws.of_step(step)
+            inputs = self.scans.read(ids, "train").to(self.device)
+            before = self.scans.before(ids).to(self.device)
+            # Noise is drawn anew for each step, so that it depends neither on blocks nor on where a fit goes on.
+            with random_state(integer_seed(self.seed, "noise", step), self.device):
                 total += self.objective.step(inputs, option.to(self.device), before)
         mean = float(total) / (until - start)
         if not math.isfinite(mean):

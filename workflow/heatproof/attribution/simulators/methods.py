@@ -9,7 +9,7 @@ from ...errors import ConfigError
 from ..registry import choice, register
 from .answers import answer
 from .fitted import FittedSimulator
-from .warps import log_jacobian
+from .warps import carried_back, log_jacobian
 
 MAPS = ("change", "jacobian")
 
@@ -38,7 +38,8 @@ def simulator(
         See `heatproof.attribution.attribute`. Where the network sees the target's pattern it is removed, elsewhere it
         is injected; a number is raised.
     map : {"change", "jacobian"}
-        The change of intensity, in every channel, or the logarithm of how much tissue every voxel gains.
+        The change of intensity, in every channel, or the logarithm of how much of the tissue of every voxel of the scan
+        there is after the warp.
     signed : bool
         Keep the sign, that of an injection: negative where the pattern means less. Else the absolute value.
     fitted : FittedSimulator
@@ -68,7 +69,7 @@ def simulator(
     simulation = fitted.simulate(model, inputs, option, target)
     if map == "jacobian":
         assert simulation.displacement is not None
-        found = log_jacobian(simulation.displacement)[:, None]
+        found = carried_back(log_jacobian(simulation.displacement)[:, None], simulation.displacement)
     else:
         found = simulation.change
     injected = option.view(-1, *[1] * (inputs.ndim - 1)) * found

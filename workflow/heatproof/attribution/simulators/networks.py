@@ -13,11 +13,8 @@ from heatproof.errors import ConfigError, GeometryError
 
 from .blocks import Block, Bottleneck, ConditionalConvolution, PlainConvolution
 from .grids import refine, resize
+from .settings import CHOICES
 from .warps import flow, warp
-
-FIELDS = ("velocity", "displacement", "none")
-AMPLITUDES = ("none", "gain", "additive")
-CONDITIONINGS = ("conditional", "separate")
 
 # As published, volumes of 64 voxels are halved four times, to four voxels per axis, and the dense middle has
 # half as many hidden units as it has features, 512.
@@ -37,23 +34,11 @@ class Simulation:
         ``warped`` less the scans.
     displacement : Tensor, shape (B, axes, *S), optional
         The warp in voxels; None without a field.
-    velocity : Tensor, shape (B, axes, *S), optional
-        The velocity whose exponential the warp is.
-    coarse : Tensor, shape (B, axes, *G), optional
-        Velocity or displacement at the control points; None without a control grid.
-    gain : Tensor, shape (B, C, *S), optional
-        Logarithm of the factor of every voxel.
-    added : Tensor, shape (B, C, *S), optional
-        What was added to every voxel.
     """
 
     warped: torch.Tensor
     change: torch.Tensor
     displacement: torch.Tensor | None = None
-    velocity: torch.Tensor | None = None
-    coarse: torch.Tensor | None = None
-    gain: torch.Tensor | None = None
-    added: torch.Tensor | None = None
 
 
 class SimulatorNetwork(nn.Module):
@@ -80,7 +65,8 @@ class SimulatorNetwork(nn.Module):
     width : int
         Channels of the first level.
     depth : int, optional
-        How often the grid is halved (at least once); by default until its longest axis has four to seven voxels.
+        How often the grid is halved; by default as often as leaves `COARSEST` voxels or more on its longest axis, and
+        once at least.
     bottleneck : int, optional
         Hidden units of the dense middle; by default half its features, and 512 at most.
 
@@ -108,7 +94,6 @@ class SimulatorNetwork(nn.Module):
         self.channels, self.space = int(shape[0]), tuple(int(length) for length in shape[1:])
         self.field, self.amplitude, self.conditioning = field, amplitude, conditioning
         self.grid = self.space if grid is None else tuple(min(int(grid), length) for length in self.space)
-        self.controlled = grid is not None
         self.n_components = 0 if field == "none" else len(self.space)
         self.n_outputs = self.n_components + (0 if amplitude == "none" else self.channels)
         names = ("both",) if conditioning == "conditional" else ("inject", "remove")
@@ -173,23 +158,18 @@ class SimulatorNetwork(nn.Module):
     def apply_change(self, inputs: torch.Tensor, proposal: torch.Tensor) -> Simulation:
         """Return the scans changed by the fields of `propose`."""
         fields, intensities = proposal.split([self.n_components, self.n_outputs - self.n_components], dim=1)
-        displacement = velocity = gain = added = None
-        coarse, warped = fields, inputs
+        displacement, warped = None, inputs
         if self.field == "velocity":
-            displacement, coarse = flow(fields, self.space)
-            velocity = self._everywhere(coarse)
+            displacement, _ = flow(fields, self.space)
         elif self.field == "displacement":
             displacement = self._everywhere(fields)
         if displacement is not None:
             warped = warp(inputs, displacement)
         if self.amplitude == "gain":
-            gain = self._everywhere(intensities)
-            warped = warped * gain.exp()
+            warped = warped * self._everywhere(intensities).exp()
         elif self.amplitude == "additive":
-            added = self._everywhere(intensities)
-            warped = warped + added
-        control = coarse if self.controlled and self.n_components else None
-        return Simulation(warped, warped - inputs, displacement, velocity, control, gain, added)
+            warped = warped + self._everywhere(intensities)
+        return Simulation(warped, warped - inputs, displacement)
 
     def _everywhere(self, values: torch.Tensor) -> torch.Tensor:
         return refine(values, self.space) if self.grid != self.space else values
@@ -277,15 +257,10 @@ def _default_depth(space: tuple[int, ...]) -> int:
 
 
 def _check_choices(field: str, amplitude: str, conditioning: str) -> None:
-    choices = (
-        ("field", field, FIELDS),
-        ("amplitude", amplitude, AMPLITUDES),
-        ("conditioning", conditioning, CONDITIONINGS),
-    )
-    for name, choice, known in choices:
-        if choice not in known:
+    for name, choice in (("field", field), ("amplitude", amplitude), ("conditioning", conditioning)):
+        if choice not in CHOICES[name]:
             raise ConfigError(
-                f"a simulator has no {name} '{choice}'.", field=name, remedy=f"use one of {', '.join(known)}."
+                f"a simulator has no {name} '{choice}'.", field=name, remedy=f"use one of {', '.join(CHOICES[name])}."
             )
     if field == amplitude == "none":
         raise ConfigError(

@@ -90,7 +90,9 @@ class Objective:
         seen = simulation.warped
         if self.settings.noise:
             seen = seen + self.settings.noise * _deviation(inputs) * torch.randn_like(inputs)
-        after = answer(self.network, seen, self.simulator.target, self.simulator.output)
+        # What is explained answers in the precision in which it is validated, whatever the steps are taken in.
+        with torch.autocast(inputs.device.type, enabled=False):
+            after = answer(self.network, seen, self.simulator.target, self.simulator.output)
         unit = self.simulator.unit
         return margin_loss(before / unit, after / unit, option.sign(), self.settings.margin * option.abs())
 

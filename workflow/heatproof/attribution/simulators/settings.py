@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 
 from ...errors import ConfigError
 
-MARGIN_UNITS = ("sd", "logit")
 CHOICES = {
     "kind": ("warp", "additive"),
     "field": ("velocity", "displacement", "none"),
     "amplitude": ("none", "gain", "additive"),
     "conditioning": ("conditional", "separate"),
-    "margin_unit": MARGIN_UNITS,
+    "margin_unit": ("sd", "logit"),
     "precision": ("float32", "bfloat16"),
     "norm": ("l2", "linf"),
 }

@@ -1,4 +1,4 @@
-"""Where the fit of a simulator stands, so that a killed one goes on as if nothing had happened."""
+"""Where the fit of a simulator stands, so that a killed one goes on; on a CPU bit for bit as if never killed."""
 
 from __future__ import annotations
 

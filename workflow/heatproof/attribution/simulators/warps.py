@@ -13,8 +13,10 @@ from torch.nn import functional
 
 from .grids import refine
 
-# The logarithm of a folded voxel's determinant does not exist; the determinant counts as this much at least.
+# Determinants above zero count as this much at least, so that a voxel next to a fold does not outshine all others.
 FLOOR = 1e-3
+# Steps of the fixed-point iteration that inverts a warp; each halves what is missing where slopes are below a half.
+INVERSION_STEPS = 20
 # Largest difference of a velocity between neighbours, summed over the axes, in voxels per voxel. Up to here an
 # axis gains or loses a factor exp(1.5) of tissue; from about 2 on, warps outrun the grid that carries them.
 STEEPEST = 1.5
@@ -197,9 +199,33 @@ def log_jacobian(displacement: torch.Tensor) -> torch.Tensor:
     """Return the logarithm of how much tissue a voxel of the warped image has gained; loss is negative.
 
     A warp pulls back: where it shrinks an object it looks further out, and its determinant is above one. So this
-    is minus the logarithm of the determinant, which counts as `FLOOR` at least. Shape (B, *S).
+    is minus the logarithm of the determinant, which counts as `FLOOR` at least. Where a warp folds there is no
+    logarithm, and nothing is said: 0. Shape (B, *S).
     """
-    return -jacobian_determinant(displacement).clamp(min=FLOOR).log()
+    determinant = jacobian_determinant(displacement)
+    return torch.where(determinant > 0, -determinant.clamp(min=FLOOR).log(), 0.0)
+
+
+def carried_back(values: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
+    """Return what is known at each voxel of a warped image at the place where its tissue was before.
+
+    A map of the tissue that a warp moves can thus be held against maps and truths of the scan as it is.
+
+    Parameters
+    ----------
+    values : Tensor, shape (B, C, *S)
+        On the grid of the warped image.
+    displacement : Tensor, shape (B, axes, *S)
+        The warp, in voxels; where it folds, the tissue of a place is not one.
+
+    Returns
+    -------
+    Tensor, shape (B, C, *S)
+    """
+    inverse = torch.zeros_like(displacement)
+    for _ in range(INVERSION_STEPS):
+        inverse = -warp(displacement, inverse)
+    return warp(values, inverse)
 
 
 def folded(displacement: torch.Tensor) -> torch.Tensor:
