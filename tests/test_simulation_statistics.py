@@ -13,7 +13,7 @@ import pytest
 
 import heatproof
 from heatproof import statistics
-from heatproof.metrics.simulations import ROW_COLUMNS
+from heatproof.simulation_rows import ROW_COLUMNS
 from heatproof.statistics.resampling import draw_counts, holm, interval, sign_flip_test, t_interval
 from heatproof.statistics.simulations import ABLATION_COLUMNS, SIMULATION_COLUMNS
 

@@ -15,7 +15,7 @@ from heatproof.cohorts.writer import CohortWriter
 from heatproof.files import write_parquet, write_table
 from heatproof.geometry import Grid
 from heatproof.metrics.areas import relevance_by_area
-from heatproof.metrics.simulations import ROW_COLUMNS
+from heatproof.simulation_rows import ROW_COLUMNS
 from heatproof.stages.examples import write_examples
 from heatproof.stages.probing import CURVE_COLUMNS, EXCLUSION_COLUMNS, PROBE_COLUMNS, SPREAD_COLUMNS
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from heatproof.files import write_parquet, write_table
-from heatproof.metrics.simulations import ROW_COLUMNS
+from heatproof.simulation_rows import ROW_COLUMNS
 from heatproof.stages.probing import CURVE_COLUMNS, EXCLUSION_COLUMNS, PROBE_COLUMNS, SPREAD_COLUMNS
 
 AREAS = {

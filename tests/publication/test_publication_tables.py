@@ -201,7 +201,7 @@ def test_the_stage_hands_the_configured_settings_and_simulators_to_the_claims(fi
 
 def test_simulated_scans_become_tables_and_claims(finished, tmp_path):
     from heatproof.files import write_parquet
-    from heatproof.metrics.simulations import ROW_COLUMNS
+    from heatproof.simulation_rows import ROW_COLUMNS
     from heatproof.stages.tabulate import tabulate
 
     simulators = {

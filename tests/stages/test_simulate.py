@@ -24,8 +24,8 @@ from heatproof.cohorts.counterfactuals import Counterfactual
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import HeatproofError, UnsupportedModelError
 from heatproof.files import read_table, write_table
-from heatproof.metrics.simulations import ROW_COLUMNS
 from heatproof.models import NetworkSpec, load_weights, save_weights
+from heatproof.simulation_rows import ROW_COLUMNS
 from heatproof.stages import simulate as stage
 from heatproof.stages.simulate import SimulationJob, simulate
 from heatproof.training import ScanLoader

@@ -14,14 +14,6 @@ import numpy as np
 from heatproof.metrics.space import standardised
 
 NAN = float("nan")
-# The option that takes the pattern out of a scan, and the one that puts it in.
-OPTIONS = {"removal": -1, "injection": 1}
-FULL_DOSE = 1.0
-# The long table of a study: one number about one simulated scan.
-ROW_COLUMNS = (
-    "study", "model", "recipe", "fold", "seed", "simulator", "kind", "scan_id", "participant_id", "direction", "dose",
-    "score", "value",
-)  # fmt: skip
 
 
 def inside(values: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from heatproof.figures.selection import View
-from heatproof.metrics.simulations import FULL_DOSE
 from heatproof.publication.captions import CAPTIONS, USUAL_PRIOR, with_prior
+from heatproof.simulation_rows import FULL_DOSE
 from heatproof.statistics.simulations import BOTH
 
 MOST_ROWS = 250

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from heatproof.metrics.simulations import FULL_DOSE
 from heatproof.publication.evidence import Evidence
 from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED
+from heatproof.simulation_rows import FULL_DOSE
 from heatproof.statistics.conditions import CONTROLS
 from heatproof.statistics.simulations import BOTH
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from heatproof.metrics.simulations import ROW_COLUMNS
 from heatproof.publication.claims import claims_table
 from heatproof.publication.privacy import without_paths
 from heatproof.publication.recipes import compare_recipes
 from heatproof.publication.verdicts import beats_prior, passes
+from heatproof.simulation_rows import ROW_COLUMNS
 
 RESIDUAL = "completeness_residual"
 CERTIFICATE_COLUMNS = (
@@ -44,7 +44,7 @@ class Collected:
         All ``certificate.tsv`` together, with columns model, recipe, fold and seed; empty where no network predicts a
         number.
     simulated : DataFrame
-        What the simulators made of test scans (`heatproof.metrics.simulations.ROW_COLUMNS`); empty without any.
+        What the simulators made of test scans (`heatproof.simulation_rows.ROW_COLUMNS`); empty without any.
     simulators : mapping
         The simulators of the configuration, in order: name to ``kind`` and settings.
     has_controls : bool

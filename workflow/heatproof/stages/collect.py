@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from heatproof.errors import HeatproofError
 from heatproof.files import write_parquet
-from heatproof.metrics.simulations import ROW_COLUMNS
+from heatproof.simulation_rows import ROW_COLUMNS
 from heatproof.stages.probing import CURVE_COLUMNS, EXCLUSION_COLUMNS, PROBE_COLUMNS, SPREAD_COLUMNS
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from heatproof.attribution.simulators.fitted import FittedSimulator, load_simula
 from heatproof.cohorts.counterfactuals import Counterfactuals, open_counterfactual
 from heatproof.cohorts.store import Cohort
 from heatproof.files import atomic, write_parquet
-from heatproof.metrics.simulations import FULL_DOSE, OPTIONS, ROW_COLUMNS
 from heatproof.models import LoadedModel, load_weights
+from heatproof.simulation_rows import FULL_DOSE, OPTIONS, ROW_COLUMNS
 from heatproof.stages.attribute import AttributionJob, chosen_scans, measured
 from heatproof.stages.probing import balanced, predicted_classes
 from heatproof.stages.simulating import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heatproof.metrics.simulations import FULL_DOSE
+from heatproof.simulation_rows import FULL_DOSE
 from heatproof.statistics.faithfulness import summary
 from heatproof.statistics.resampling import family_permutations, holm, sign_flip_test, t_interval
 
@@ -40,7 +40,7 @@ def simulations(
     Parameters
     ----------
     rows : DataFrame
-        One number about one simulated scan a row (`heatproof.metrics.simulations.ROW_COLUMNS`).
+        One number about one simulated scan a row (`heatproof.simulation_rows.ROW_COLUMNS`).
     order : sequence of str
         The simulators in the order of the configuration.
     seed : int
