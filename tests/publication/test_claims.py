@@ -7,16 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from heatproof.publication.claims import (
-    CLAIMS,
-    CONTRADICTED,
-    NOT_TESTABLE,
-    SUPPORTED,
-    UNDECIDED,
-    claims_table,
-    over_models,
-)
+from heatproof.publication.claims import CLAIMS, claims_table, over_models
 from heatproof.publication.evidence import Evidence
+from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED
 from heatproof.statistics.conditions import INPUT_WEIGHTED
 from heatproof.statistics.simulations import SIMULATION_COLUMNS
 

@@ -92,8 +92,10 @@ class Run:
         with Cohort(self.file("cohort.h5")) as cohort:
             return ScanLoader.for_model(load_weights(self.file("model.safetensors")), cohort).batch(scan_ids)
 
-    def simulate(self, name: str, *, referee: bool = True, weights: str = "model.safetensors", **changes: object):
-        spec = {"max_scans": 6, "doses": [1.0, 0.5], "keep_examples": 3}
+    def simulate(
+        self, name: str, *, referee: bool = True, weights: str = "model.safetensors", keep: int = 0, **changes: object
+    ):
+        spec = {"max_scans": 6, "doses": [1.0, 0.5], "keep_examples": keep}
         job = {"study": "s", "model": "net", "recipe": "corrected", "fold": 0, "seed": 1, "study_seed": 3,
                "spec": spec, "cohort": {"source": "known"}, **changes}  # fmt: skip
         outputs = {"simulations": self.file(f"{name}.parquet"), "examples": self.file(f"{name}.h5")}
@@ -120,7 +122,7 @@ def known_source(monkeypatch: pytest.MonkeyPatch) -> None:
 def found(run: Run) -> tuple[pd.DataFrame, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "open_counterfactual", lambda spec, seed, root, output, option: Known(option))
-        return run.simulate("found", keep_examples=True)
+        return run.simulate("found", keep=3)
 
 
 def row(table: pd.DataFrame, simulator: str, score: str, scan_id: str, dose: float = 1.0) -> pd.Series:
@@ -222,7 +224,7 @@ def test_without_a_referee_a_truth_or_examples_the_rest_is_as_before(run: Run, f
 
 
 def test_the_same_job_writes_the_same_numbers(run: Run, found):
-    again, _ = run.simulate("again", keep_examples=True)
+    again, _ = run.simulate("again", keep=3)
     pd.testing.assert_frame_equal(again, found[0])
 
 

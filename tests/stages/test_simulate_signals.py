@@ -67,7 +67,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Path]
     folder = tmp_path_factory.mktemp("signals")
     write(folder)
     spec = {"max_scans": 4, "doses": [0.5, 1.0], "keep_examples": 1}
-    job = SimulationJob("s", "net", "corrected", 0, 1, 3, spec, keep_examples=True, cohort={"source": "beats"})
+    job = SimulationJob("s", "net", "corrected", 0, 1, 3, spec, cohort={"source": "beats"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             stage,

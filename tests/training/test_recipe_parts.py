@@ -141,7 +141,7 @@ def test_schema_and_settings_agree_key_by_key():
 
 
 def test_schema_and_networks_agree_parameter_by_parameter():
-    stage_keys = {"network", "initial_weights", "methods", "output", "recipe", "intensity", "training"}
+    stage_keys = {"network", "initial_weights", "methods", "simulators", "output", "recipe", "intensity", "training"}
     entries = schema_entries("networks.yaml")
     assert set(entries) == set(NETWORKS)
     for name, entry in entries.items():

@@ -38,6 +38,13 @@ class HeatproofError(Exception):
 class ConfigError(HeatproofError):
     """The configuration asks for something that does not exist or contradicts itself."""
 
+    @classmethod
+    def of_study(
+        cls, problem: str, where: tuple[str, ...], remedy: str, *, path: tuple[str, ...], file: object
+    ) -> ConfigError:
+        """Return the error that a key of a study is wrong: `where` below the study, which stands at `path`."""
+        return cls(problem, file=file, field=".".join((*path, *where)), remedy=remedy)
+
 
 class IntakeError(HeatproofError):
     """A scan or a participants table cannot enter a cohort."""

@@ -6,6 +6,7 @@ Nothing heavy is imported here, because the Snakefile reads it each time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from heatproof.errors import ConfigError
@@ -41,8 +42,12 @@ def redrawn_cohort(study: Mapping[str, Any], model: str) -> dict[str, Any] | Non
 
 def redrawn_modules(study: Mapping[str, Any], model: str) -> list[str]:
     """Return the modules that draw a model's counterfactual scans: their code decides on its certificate."""
-    redrawable = redrawn_cohort(study, model)
-    return [f"heatproof.cohorts.{redrawable['source']}"] if redrawable else []
+    return drawing_modules(redrawn_cohort(study, model))
+
+
+def drawing_modules(cohort: Mapping[str, Any] | None) -> list[str]:
+    """Return the modules that draw the scans of a cohort entry; none without one."""
+    return [f"heatproof.cohorts.{cohort['source']}"] if cohort else []
 
 
 def check_outputs(study: Mapping[str, Any], path: tuple[str, ...], source: str) -> None:
@@ -62,9 +67,7 @@ def check_outputs(study: Mapping[str, Any], path: tuple[str, ...], source: str) 
     ConfigError
         If an output is unknown, missing, or asked of a model or a probe that knows classes only.
     """
-
-    def refused(problem: str, where: tuple[str, ...], remedy: str) -> ConfigError:
-        return ConfigError(problem, file=source, field=".".join((*path, *where)), remedy=remedy)
+    refused = partial(ConfigError.of_study, path=path, file=source)
 
     offered = offered_outputs(study["cohort"])
     for name, model in study["models"].items():

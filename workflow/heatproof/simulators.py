@@ -6,10 +6,11 @@ Nothing heavy is imported here, because the Snakefile reads it each time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from heatproof.errors import ConfigError
-from heatproof.outputs import SIMULATED
+from heatproof.outputs import SIMULATED, drawing_modules
 from heatproof.studies import COUNTERFACTUAL_SOURCES, needs_simulator, simulators_of
 
 # Kinds of simulators that change intensities and move no tissue.
@@ -34,9 +35,7 @@ def check_simulators(study: Mapping[str, Any], path: tuple[str, ...], source: st
         If a method or a model names a simulator that is not of the study, tissue is asked of one that moves none, a
         list of methods names one that could not be drawn, or no dose is a full one.
     """
-
-    def refused(problem: str, where: tuple[str, ...], remedy: str) -> ConfigError:
-        return ConfigError(problem, file=source, field=".".join((*path, *where)), remedy=remedy)
+    refused = partial(ConfigError.of_study, path=path, file=source)
 
     known = study["simulators"]
     remedy = (
@@ -91,8 +90,7 @@ def counterfactual_cohort(study: Mapping[str, Any], model: str) -> dict[str, Any
 
 def counterfactual_modules(study: Mapping[str, Any], model: str) -> list[str]:
     """Return the modules that draw the exact counterfactuals of a model's scans: their code decides on its scores."""
-    cohort = counterfactual_cohort(study, model)
-    return [f"heatproof.cohorts.{cohort['source']}"] if cohort else []
+    return drawing_modules(counterfactual_cohort(study, model))
 
 
 def simulation_of_run(study: Mapping[str, Any], fold: int, seed: int) -> dict[str, Any]:

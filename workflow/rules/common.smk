@@ -320,7 +320,6 @@ def fitting_job(wildcards):
 def simulation_job(wildcards):
     """Return what the judgement of a run's simulators reads of the config, and nothing else."""
     study, fold, seed = study_of(wildcards), int(wildcards.fold), int(wildcards.seed)
-    spec = simulators.simulation_of_run(study, fold, seed)
     return {
         "study": wildcards.study,
         "model": wildcards.model,
@@ -328,8 +327,7 @@ def simulation_job(wildcards):
         "fold": fold,
         "seed": seed,
         "study_seed": SEED,
-        "spec": spec,
-        "keep_examples": spec["keep_examples"] > 0,
+        "spec": simulators.simulation_of_run(study, fold, seed),
         "cohort": simulators.counterfactual_cohort(study, wildcards.model),
         "root": DATA_ROOT,
     }

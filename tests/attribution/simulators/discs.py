@@ -12,7 +12,7 @@ from heatproof.attribution.simulators.answers import answer
 from heatproof.attribution.simulators.draws import FittingScans
 from heatproof.attribution.simulators.fitted import FittedSimulator, build_network
 from heatproof.attribution.simulators.settings import NetworkSettings, Settings, settings_of
-from heatproof.attribution.simulators.state import random_state
+from heatproof.models.random_state import random_state
 
 SHAPE = (1, 16, 16)
 SHA = "a" * 64

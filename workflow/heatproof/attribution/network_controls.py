@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import ConfigError, UnsupportedModelError
+from ..models.random_state import random_state
 from ..randomness import integer_seed
 from .isolation import current_precision, device_of, isolated
 from .registry import METHODS, Attribution, check_parameters, lookup, register
@@ -191,9 +192,7 @@ def reinitialised(model: nn.Module, seed: int) -> nn.Module:
     device = device_of(model)
     twin.to("cpu")
     fresh: set[int] = set()
-    with torch.random.fork_rng(devices=[]):
-        # not torch.manual_seed, which would also reseed every GPU
-        torch.default_generator.manual_seed(seed)
+    with random_state(seed):
         for module in twin.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):

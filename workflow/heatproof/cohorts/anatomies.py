@@ -17,10 +17,10 @@ import numpy as np
 from scipy import ndimage
 
 from heatproof.cohorts.anatomy_files import AnatomyFiles, first_grid, have_labels, list_files, read_label_names
-from heatproof.cohorts.anatomy_groups import Assignment, assign
 from heatproof.cohorts.counterfactuals import Counterfactual, CounterfactualSource, unknown_scan
 from heatproof.cohorts.deformations import random_field, random_warp
 from heatproof.cohorts.disorders import DISORDERS, anatomy_regions
+from heatproof.cohorts.groups import Assignment, assign, check_severities
 from heatproof.cohorts.images import ImageHeader, read_header, read_values
 from heatproof.cohorts.simulation import Anatomy, Appearance, Body, redrawn, regained, render
 from heatproof.cohorts.store import LOG_JACOBIAN, RawScan, Record
@@ -87,12 +87,7 @@ class Anatomies:
     """
 
     def __init__(self, spec: dict[str, Any], seed: int, root: Path) -> None:
-        if spec["severity_minimum"] > spec["severity_maximum"]:
-            raise ConfigError(
-                "the least severity exceeds the largest.",
-                field="severity_minimum",
-                remedy="choose severity_minimum <= severity_maximum.",
-            )
+        check_severities(spec)
         self.classes = DISORDERS[spec["disorder"]].classes
         self.spec, self.seed = {**spec, "regions": anatomy_regions(spec)}, seed
         self.files = list_files(spec, root)

@@ -25,8 +25,8 @@ from heatproof.cohorts.counterfactuals import (
     person_of,
 )
 from heatproof.cohorts.deformations import identity, random_field, random_warp, sample
+from heatproof.cohorts.groups import check_severities
 from heatproof.cohorts.store import LOG_JACOBIAN, RawScan, Record
-from heatproof.errors import ConfigError
 from heatproof.geometry import Grid
 from heatproof.randomness import generator
 from heatproof.truths.injected import exact_truth
@@ -135,12 +135,7 @@ class Blobs:
     """
 
     def __init__(self, spec: dict[str, Any], seed: int) -> None:
-        if spec["severity_minimum"] > spec["severity_maximum"]:
-            raise ConfigError(
-                "the least severity exceeds the largest.",
-                field="severity_minimum",
-                remedy="choose severity_minimum <= severity_maximum.",
-            )
+        check_severities(spec)
         self.spec, self.seed = spec, seed
         self.grid = Grid(tuple(spec["shape"]), units="pixel")
         self.room = room(self.grid.shape)

@@ -19,6 +19,7 @@ from scipy import ndimage
 from heatproof.cohorts.counterfactuals import Counterfactual, CounterfactualSource, person_of
 from heatproof.cohorts.deformations import exponential, random_field, random_warp
 from heatproof.cohorts.disorders import DISORDERS, phantom_regions
+from heatproof.cohorts.groups import check_severities
 from heatproof.cohorts.simulation import Anatomy, Appearance, Body, redrawn, regained, render
 from heatproof.cohorts.store import LOG_JACOBIAN, RawScan, Record
 from heatproof.cohorts.templates import mni_template
@@ -122,12 +123,7 @@ class Phantom:
     """
 
     def __init__(self, spec: dict[str, Any], seed: int) -> None:
-        if spec["severity_minimum"] > spec["severity_maximum"]:
-            raise ConfigError(
-                "the least severity exceeds the largest.",
-                field="severity_minimum",
-                remedy="choose severity_minimum <= severity_maximum.",
-            )
+        check_severities(spec)
         self.spec, self.seed = spec, seed
         self.anatomy = template_anatomy(spec["resolution_mm"], spec["margin_voxels"])
         self.classes = DISORDERS[spec["disorder"]].classes

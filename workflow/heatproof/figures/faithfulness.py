@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from heatproof.figures.ranking import draw_estimate, name_rows, rule_rows
-from heatproof.figures.selection import of_condition, one_model, settings_of
+from heatproof.figures.selection import of_condition, one_model, settings_of, side_of_difference
 from heatproof.figures.style import (
     CONTROL,
     INK,
@@ -104,10 +104,7 @@ def better_words(part: pd.DataFrame) -> str:
 
 def _verdict(line: pd.Series) -> str:
     """Return whether a method differs from its own nulls, clear of zero and after Holm's correction."""
-    clear = line["p_holm"] < 0.05
-    if clear and line["difference_low"] > 0:
-        return "yes"
-    return "no" if clear and line["difference_high"] < 0 else "undecided"
+    return {1: "yes", 0: "undecided", -1: "no"}[side_of_difference(line)]
 
 
 def draw_against_nulls(axes: Axes, rows: pd.DataFrame) -> None:

@@ -23,6 +23,8 @@ SMALLER_IS_BETTER = frozenset(
         "cascading_mprt", "smooth_mprt", "data_randomisation",
     }
 )  # fmt: skip
+# Of p values after Holm's correction.
+SIGNIFICANCE = 0.05
 RECTIFY_ORDER = ("abs_after", "abs_before", "signed")
 LEVEL_ORDER = ("scan", "fold", "group")
 
@@ -172,3 +174,10 @@ def controls_of(ranking: pd.DataFrame) -> set[str]:
     """Return the methods that are controls."""
     flags = ranking["is_control"].astype(str).str.lower().isin(("true", "1", "yes"))
     return set(ranking.loc[flags, "method"])
+
+
+def side_of_difference(line: pd.Series) -> int:
+    """Return 1 or -1 where a paired difference is clear of zero, also after Holm's correction, and 0 elsewhere."""
+    if not line["p_holm"] < SIGNIFICANCE:
+        return 0
+    return 1 if line["difference_low"] > 0 else -1 if line["difference_high"] < 0 else 0

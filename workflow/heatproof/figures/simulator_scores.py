@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from heatproof.figures.ranking import draw_estimate, rule_rows
+from heatproof.figures.selection import side_of_difference
 from heatproof.figures.style import (
     INK,
     VERDICT_COLOURS,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGER, SMALLER = "larger is better", "smaller is better"
-ALPHA = 0.05
 
 
 class Score(NamedTuple):
@@ -176,11 +175,10 @@ def _verdict(line: pd.Series, better: str) -> str:
     """Return what the difference to the first simulator says: a key of `VERDICTS`."""
     if line["reference"] == line.name[2]:
         return "reference"
-    low, high = float(line["difference_low"]), float(line["difference_high"])
     # People of one run share its networks, so that all runs have to say the same.
-    clear = np.isfinite(low) and (low > 0 or high < 0) and float(line["p_holm"]) < ALPHA and line["runs_agree"] == "yes"
-    if not clear:
+    side = side_of_difference(line) if line["runs_agree"] == "yes" else 0
+    if not side:
         return "undecided"
     if not better:
         return ""
-    return "yes" if (low > 0) == (better == LARGER) else "no"
+    return "yes" if (side > 0) == (better == LARGER) else "no"

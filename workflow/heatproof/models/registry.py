@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
 from heatproof.errors import ConfigError
+from heatproof.models.random_state import random_state
 
 # The ICBM152 2009c grid at 1 mm, on which the networks of the papers were published.
 PUBLISHED_SHAPE = (193, 229, 193)
@@ -160,17 +159,6 @@ def build(
             field="network",
             remedy=f"use an input with {' or '.join(str(axes) for axes in entry.axes)} space axes.",
         )
-    with _seeded(seed):
+    # Layers draw their weights on the CPU, from PyTorch's default generator.
+    with random_state(int(seed) % 2**63):
         return entry.builder(in_channels=in_channels, n_classes=n_classes, shape=shape, **parameters)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    # Layers draw their weights on the CPU from PyTorch's default generator; it is set for the
-    # block and put back, so that building a network never moves anybody else's random numbers.
-    state = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(int(seed) % 2**63)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(state)

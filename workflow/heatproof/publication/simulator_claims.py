@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from heatproof.publication.evidence import Evidence
-from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED
+from heatproof.publication.target_claims import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED, agreed
 from heatproof.simulation_rows import FULL_DOSE
 from heatproof.statistics.conditions import CONTROLS
 from heatproof.statistics.simulations import BOTH
@@ -120,7 +120,7 @@ def beats_saliency(evidence: Evidence) -> Judged:
     signed = _row(evidence, str(name), "jacobian_correlation")
     if signed is not None:
         words.append(f"with its sign the log-Jacobian has {_interval(signed)}")
-    return (verdicts[0] if len(set(verdicts)) == 1 else UNDECIDED), "; ".join(words)
+    return agreed(verdicts), "; ".join(words)
 
 
 def one_network_suffices(evidence: Evidence) -> Judged:
@@ -140,7 +140,7 @@ def one_network_suffices(evidence: Evidence) -> Judged:
     if not verdicts:
         return NOT_TESTABLE, "no exact change to compare them by"
     effect = f"{pair[0]} less {pair[1]}: {', '.join(words)}"
-    return (verdicts[0] if len(set(verdicts)) == 1 else UNDECIDED), effect
+    return agreed(verdicts), effect
 
 
 def _row(evidence: Evidence, simulator: str, score: str) -> pd.Series | None:

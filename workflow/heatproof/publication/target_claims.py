@@ -7,7 +7,7 @@ Under ``as_published`` methods are ordered by the paper's own measure (the area 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -31,6 +31,12 @@ RELIABLE = 0.8
 SIGNIFICANCE = 0.05
 Judged = tuple[str, str]
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", "undecided", "not testable here"
+
+
+def agreed(verdicts: Iterable[str]) -> str:
+    """Return the verdict that all are, or undecided where they differ."""
+    found = set(verdicts)
+    return found.pop() if len(found) == 1 else UNDECIDED
 
 
 def targets_of(ranking: pd.DataFrame, certificates: pd.DataFrame) -> list[str]:
@@ -103,7 +109,7 @@ def measure_disagrees(targets: Mapping[str, Evidence]) -> Judged:
             words.append(f"{target}: {tau}, least reliability {reliability:.2f}")
     if not verdicts:
         return NOT_TESTABLE, "no perturbation metric beside a truth"
-    return (verdicts[0] if len(set(verdicts)) == 1 else UNDECIDED), "; ".join(words)
+    return agreed(verdicts), "; ".join(words)
 
 
 def _beside_truth(evidence: Evidence) -> pd.DataFrame:

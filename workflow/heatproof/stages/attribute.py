@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -28,6 +28,30 @@ from heatproof.truths.atlases import anatomical_prior
 
 # Keys of a method's config entry that are for this stage and not for the method itself.
 STAGE_KEYS = ("method", "target", "simulator")
+
+
+class LimitedRun(Protocol):
+    """A run that looks at some of its test scans only: a job of `attribute`, or of `simulate`."""
+
+    @property
+    def recipe(self) -> str:
+        """Its recipe."""
+        ...
+
+    @property
+    def fold(self) -> int:
+        """Its fold."""
+        ...
+
+    @property
+    def study_seed(self) -> int:
+        """Root seed."""
+        ...
+
+    @property
+    def max_scans(self) -> int | None:
+        """Most test scans, None for all."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -177,7 +201,7 @@ def measured(scan_ids: list[str], output: str, cohort: Cohort) -> list[str]:
     return [scan_id for scan_id, is_known in zip(scan_ids, known, strict=True) if is_known]
 
 
-def chosen_scans(job: AttributionJob, test: list[str], cohort: Cohort) -> list[str]:
+def chosen_scans(job: LimitedRun, test: list[str], cohort: Cohort) -> list[str]:
     """Return the test scans to explain: all, or `max_scans` of them with patients and controls alike.
 
     With more than two classes, or without controls, all classes get their share in turn. The choice depends on the

@@ -16,13 +16,13 @@ from heatproof.attribution.simulators.draws import FittingScans
 from heatproof.attribution.simulators.fitted import FittedSimulator, build_network, save_simulator
 from heatproof.attribution.simulators.fitting import fit_simulator
 from heatproof.attribution.simulators.settings import NetworkSettings, Settings, settings_of
-from heatproof.attribution.simulators.state import random_state
 from heatproof.attribution.simulators.validation import HISTORY_COLUMNS
 from heatproof.cohorts.store import Cohort
 from heatproof.errors import HeatproofError
 from heatproof.files import read_table, sha256_of, write_table
 from heatproof.leakage import check_parts
 from heatproof.models import load_weights
+from heatproof.models.random_state import random_state
 from heatproof.provenance import source_digest
 from heatproof.randomness import integer_seed
 from heatproof.training import ScanLoader, read_fold
@@ -144,7 +144,7 @@ def initial(
     """Return a simulator before its first step: one that changes nothing."""
     network = None
     if isinstance(settings, NetworkSettings):
-        with random_state(job.seed_for("initial weights"), torch.device("cpu")):
+        with random_state(job.seed_for("initial weights")):
             network = build_network(settings, shape)
     output = "value" if answered.is_value else "class"
     fitted = FittedSimulator(settings, answered.sd(), answered.target, output, model_sha256, shape, network)

@@ -19,13 +19,12 @@ from heatproof.cohorts.store import Cohort
 from heatproof.files import atomic, write_parquet
 from heatproof.models import LoadedModel, load_weights
 from heatproof.simulation_rows import FULL_DOSE, OPTIONS, ROW_COLUMNS
-from heatproof.stages.attribute import AttributionJob, chosen_scans, measured
+from heatproof.stages.attribute import chosen_scans, measured
 from heatproof.stages.probing import balanced, predicted_classes
 from heatproof.stages.simulating import (
     DosedScan,
     Exact,
     Judge,
-    as_batch,
     dose_scores,
     exact_scores,
     own_scores,
@@ -54,9 +53,8 @@ class SimulationJob:
     study_seed : int
         Root seed.
     spec : mapping
-        The `simulation` section of the configuration: ``max_scans``, ``doses`` and ``keep_examples``.
-    keep_examples : bool
-        Whether this run keeps scans for figures and report.
+        The `simulation` section of the configuration: ``max_scans``, ``doses`` and ``keep_examples``, the number
+        of scans that this run keeps for figures and report.
     cohort : mapping or None
         The cohort's config entry, where its source knows exact counterfactuals.
     root : str
@@ -70,9 +68,13 @@ class SimulationJob:
     seed: int
     study_seed: int
     spec: Mapping[str, Any]
-    keep_examples: bool = False
     cohort: Mapping[str, Any] | None = None
     root: str = "."
+
+    @property
+    def max_scans(self) -> int:
+        """Most test scans that are simulated."""
+        return int(self.spec["max_scans"])
 
     @property
     def doses(self) -> tuple[float, ...]:
@@ -188,17 +190,13 @@ class _Run:
 
     def chosen(self, test: list[str]) -> list[str]:
         """Return the test scans that are simulated: those that methods explain under the same limit."""
-        job = self.job
-        limited = AttributionJob(
-            job.model, job.recipe, "", {}, job.fold, job.seed, job.study_seed, max_scans=job.spec["max_scans"]
-        )
-        return chosen_scans(limited, measured(test, self.output, self.cohort), self.cohort)
+        return chosen_scans(self.job, measured(test, self.output, self.cohort), self.cohort)
 
     def kept(self, chosen: list[str], predicted: Mapping[str, int]) -> set[str]:
         """Return the scans that are kept: the classes in turn, those that the network recognises first."""
         targets = self.cohort.participants.loc[chosen, "target"].to_numpy(int)
         wrong = [predicted[scan_id] != target for scan_id, target in zip(chosen, targets, strict=True)]
-        most = int(self.job.spec["keep_examples"]) if self.job.keep_examples else 0
+        most = int(self.job.spec["keep_examples"])
         order = np.argsort(wrong, kind="stable").tolist()
         return {chosen[place] for place in balanced(order, targets, most)}
 
@@ -287,7 +285,6 @@ class _Run:
 def _keep(entry: h5py.Group, scan: DosedScan, own: Judge, kind: str) -> None:
     """Write what one simulator made of a kept scan."""
     entry.attrs["doses"], entry.attrs["kind"] = scan.doses, kind
-    entry.attrs["before"] = float(own.ask(as_batch(scan))[0])
     entry.create_dataset("answers", data=own.ask(scan.warped))
     _write(entry, "change", scan.changes)
     if scan.displacement is not None and scan.log_jacobian is not None:

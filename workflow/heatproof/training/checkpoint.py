@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heatproof.errors import UnsupportedModelError
-from heatproof.models.weights import read_tensors, write_tensors
+from heatproof.models.checkpoints import load_state, save_state
 
 
 @dataclass
@@ -53,12 +52,10 @@ def save_checkpoint(
     Order, augmentation, dropout and learning rate are functions of seed, epoch and step, so weights,
     moments of the optimiser and progress are the whole state.
     """
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in progress.best_weights.items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
     described = {key: value for key, value in vars(progress).items() if key != "best_weights"}
-    write_tensors(tensors, path, {"fingerprint": digest, "progress": described})
+    save_state(
+        path, {"network": network}, {"optimizer": optimizer}, described, digest, kept={"best": progress.best_weights}
+    )
 
 
 def load_checkpoint(
@@ -72,22 +69,8 @@ def load_checkpoint(
         None, with network and optimiser untouched, where there is no checkpoint, it belongs to another
         training, or it is damaged: then the training starts afresh.
     """
-    if not Path(path).is_file():
+    found = load_state(path, {"network": network}, {"optimizer": optimizer}, digest)
+    if found is None:
         return None
-    try:
-        tensors, described = read_tensors(path)
-    except UnsupportedModelError:
-        return None
-    if described.get("fingerprint") != digest:
-        return None
-    parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        kind, key = name.split(".", 1)
-        parts[kind][key] = tensor
-    network.load_state_dict(parts["network"])
-    state = optimizer.state_dict()
-    for key, tensor in parts["optimizer"].items():
-        index, name = key.split(".", 1)
-        state["state"].setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict(state)
-    return Progress(best_weights=parts["best"], **described["progress"])
+    facts, tensors = found
+    return Progress(best_weights=tensors.get("best", {}), **facts)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import HeatproofError
+from heatproof.models.random_state import random_state
 from heatproof.randomness import generator, integer_seed
 from heatproof.training.augmentation import augment
 from heatproof.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -172,7 +173,7 @@ class Trainer:
         chunks = [[self.parts.train[index] for index in chunk] for chunk in np.array_split(order, self.steps_per_epoch)]
         self.network.train()
         total = 0.0
-        with _own_random_state(integer_seed(self.seed, "dropout", epoch), self.device):
+        with random_state(integer_seed(self.seed, "dropout", epoch), self.device):
             batches = read_ahead(lambda scan_ids: self._training_batch(scan_ids, epoch), chunks)
             for index, (scan_ids, inputs) in enumerate(zip(chunks, batches, strict=True)):
                 rate = self._rate((epoch - 1) * self.steps_per_epoch + index)
@@ -257,17 +258,6 @@ def choose_memory_format(name: str, axes: int) -> torch.memory_format:
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-
-
-@contextmanager
-def _own_random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed dropout for one epoch; the state outside is put back afterwards."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        yield
 
 
 @contextmanager

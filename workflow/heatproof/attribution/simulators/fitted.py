@@ -10,19 +10,11 @@ import torch
 from torch import nn
 
 from ...errors import HeatproofError, UnsupportedModelError
+from ...models.random_state import random_state
 from ...models.weights import read_tensors, write_tensors
-from .answers import answer
 from .attack import attack
 from .networks import Simulation, SimulatorNetwork
 from .settings import AttackSettings, NetworkSettings, Settings, settings_of
-
-__all__ = [
-    "FittedSimulator",
-    "answer",
-    "build_network",
-    "load_simulator",
-    "save_simulator",
-]
 
 
 @dataclass
@@ -215,7 +207,8 @@ def load_simulator(path: str | Path, model_sha256: str) -> FittedSimulator:
     settings, shape = settings_of(facts["settings"]), tuple(facts["shape"])
     network = None
     if isinstance(settings, NetworkSettings):
-        with torch.random.fork_rng(devices=[]):
+        # The weights it begins with are read over; drawing them must move nobody else's numbers.
+        with random_state(0):
             network = build_network(settings, shape)
         try:
             network.load_state_dict(tensors)

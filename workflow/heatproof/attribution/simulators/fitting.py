@@ -20,12 +20,13 @@ import torch
 from torch import nn
 
 from ...errors import HeatproofError
+from ...models.checkpoints import load_state, save_state
+from ...models.random_state import random_state
 from ...randomness import integer_seed
 from .draws import Draws, FittingScans
 from .fitted import FittedSimulator
 from .objective import Objective
 from .settings import NetworkSettings
-from .state import load_state, random_state, save_state
 from .validation import validated
 
 log = logging.getLogger(__name__)
@@ -98,8 +99,8 @@ class _Fit:
 
     def run(self, checkpoint: str | Path | None, digest: str) -> list[dict[str, float]]:
         """Take all steps that are left, and return the whole history."""
-        facts = load_state(checkpoint, self.modules, self.optimizers, digest) if checkpoint else None
-        done, history = (facts["step"], facts["history"]) if facts else (0, [])
+        found = load_state(checkpoint, self.modules, self.optimizers, digest) if checkpoint else None
+        done, history = (found[0]["step"], found[0]["history"]) if found else (0, [])
         if done:
             log.info("going on from step %d", done)
         with _shown(done, self.settings.steps) as show:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from heatproof.metrics.faithfulness.asking import as_array
 from heatproof.metrics.faithfulness.fidelity import removable
 from heatproof.metrics.faithfulness.fills import constant_content
 from heatproof.metrics.faithfulness.ranking import check_grid
+from heatproof.models.random_state import random_state
 from heatproof.randomness import generator, integer_seed
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -90,7 +90,7 @@ def fine_tuned(
     twin = isolated(model).requires_grad_(True).train()
     optimiser = torch.optim.Adam(twin.parameters(), lr=learning_rate, weight_decay=weight_decay)
     device = device_of(twin)
-    with torch.enable_grad(), own_randomness(integer_seed(seed, "faithfulness", "fine_tuned"), device):
+    with torch.enable_grad(), random_state(integer_seed(seed, "faithfulness", "fine_tuned"), device):
         for step, (scans, classes) in zip(range(n_steps), endless(batches), strict=False):
             kept, content = holes(scans, beta, seed, step, fill, mask)
             damaged = torch.where(kept.to(device), scans.to(device), content.to(device))
@@ -151,15 +151,3 @@ def endless(batches: Batches | Callable[[], Batches]) -> Iterator[tuple[torch.Te
                 field="batches",
                 remedy="pass a list, a loader, or a callable that starts a new round.",
             )
-
-
-@contextmanager
-def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Run with PyTorch's random state set, as dropout asks for it, and put it back afterwards."""
-    cuda = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(cuda[0]):
-                torch.cuda.manual_seed(seed)
-        yield

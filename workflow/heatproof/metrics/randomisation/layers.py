@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import nn
 
 from heatproof.attribution.isolation import device_of, isolated
 from heatproof.attribution.tracing import traced
 from heatproof.errors import ConfigError, UnsupportedModelError
+from heatproof.models.random_state import random_state
 from heatproof.randomness import integer_seed
 
 ORDERS = ("top_down", "bottom_up")
@@ -158,8 +158,6 @@ def _redraw(layer: Any, seed: int) -> None:
     """Draw a layer's state anew, on the CPU, so that the numbers do not depend on the device."""
     device = device_of(layer)
     layer.to("cpu")
-    with torch.random.fork_rng(devices=[]):
-        # not torch.manual_seed, which would also reseed every GPU
-        torch.default_generator.manual_seed(seed)
+    with random_state(seed):
         layer.reset_parameters()
     layer.to(device)

@@ -1,13 +1,15 @@
-"""Who of the people behind real anatomies is a patient."""
+"""Who of the people of a simulated cohort is a patient, and how ill."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from heatproof.cohorts.anatomy_files import AnatomyFiles
+from heatproof.errors import ConfigError
 from heatproof.randomness import generator
 
 
@@ -42,3 +44,19 @@ def assign(files: list[AnatomyFiles], spec: dict[str, Any], seed: int) -> dict[s
         severity = float(stage.uniform(spec["severity_minimum"], spec["severity_maximum"]))
         decided[name] = Assignment(bool(first == index % 2), severity)
     return decided
+
+
+def check_severities(spec: Mapping[str, Any]) -> None:
+    """Check that the severities of a cohort's config entry are a range.
+
+    Raises
+    ------
+    ConfigError
+        If the least one exceeds the largest.
+    """
+    if spec["severity_minimum"] > spec["severity_maximum"]:
+        raise ConfigError(
+            "the least severity exceeds the largest.",
+            field="severity_minimum",
+            remedy="choose severity_minimum <= severity_maximum.",
+        )

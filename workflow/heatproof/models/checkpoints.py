@@ -1,17 +1,16 @@
-"""Where the fit of a simulator stands, so that a killed one goes on; on a CPU bit for bit as if never killed."""
+"""Where an optimisation stands, so that a killed one goes on; on a CPU bit for bit as if never killed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ...errors import UnsupportedModelError
-from ...models.weights import read_tensors, write_tensors
+from heatproof.errors import UnsupportedModelError
+from heatproof.models.weights import read_tensors, write_tensors
 
 
 def save_state(
@@ -20,6 +19,7 @@ def save_state(
     optimizers: Mapping[str, torch.optim.Optimizer],
     facts: Mapping[str, Any],
     digest: str,
+    kept: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
 ) -> None:
     """Write networks, moments of their optimisers and facts, whole or not at all.
 
@@ -31,11 +31,12 @@ def save_state(
     facts : mapping
         Plain JSON values, such as the step and the history.
     digest : str
-        Fingerprint of this fit.
+        Fingerprint of this optimisation.
+    kept : mapping of str to mapping, optional
+        Further tensors, such as the best weights so far, by another name without a dot.
     """
-    tensors = {
-        f"{key}.{name}": tensor for key, module in modules.items() for name, tensor in module.state_dict().items()
-    }
+    states = {key: module.state_dict() for key, module in modules.items()} | dict(kept or {})
+    tensors = {f"{key}.{name}": tensor for key, state in states.items() for name, tensor in state.items()}
     for key, optimizer in optimizers.items():
         for index, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"{key}.{index}.{name}": moment for name, moment in moments.items()}
@@ -47,14 +48,14 @@ def load_state(
     modules: Mapping[str, nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
     digest: str,
-) -> dict[str, Any] | None:
+) -> tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]]] | None:
     """Put networks and optimisers back where `save_state` left them.
 
     Returns
     -------
-    dict or None
-        The facts; None, with everything untouched, where there is no file, it belongs to another fit, or it is
-        damaged: then the fit starts afresh.
+    (dict, dict) or None
+        The facts and all tensors by name; None, with everything untouched, where there is no file, it belongs to
+        another optimisation, or it is damaged: then that starts afresh.
     """
     if not Path(path).is_file():
         return None
@@ -67,7 +68,7 @@ def load_state(
     parts: dict[str, dict[str, torch.Tensor]] = {key: {} for key in (*modules, *optimizers)}
     for name, tensor in tensors.items():
         key, rest = name.split(".", 1)
-        parts[key][rest] = tensor
+        parts.setdefault(key, {})[rest] = tensor
     for key, module in modules.items():
         module.load_state_dict(parts[key])
     for key, optimizer in optimizers.items():
@@ -76,14 +77,4 @@ def load_state(
             index, moment = name.split(".", 1)
             state["state"].setdefault(int(index), {})[moment] = tensor
         optimizer.load_state_dict(state)
-    return described["facts"]
-
-
-@contextmanager
-def random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """Let everything drawn inside the block depend on a seed alone; the state outside is put back afterwards."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        yield
+    return described["facts"], parts
