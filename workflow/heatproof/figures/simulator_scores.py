@@ -122,7 +122,7 @@ def draw_simulator_scores(table: pd.DataFrame, models: Sequence[str] = ()) -> Fi
         note(
             figure,
             f"{counts(rows)}; full dose, removal and injection together; bars: 95 % bootstrap interval over people; "
-            "colours: difference to the first simulator, paired by person, after Holm's correction.",
+            "colours: difference to the first simulator, paired by person, after Holm's correction and in every run.",
         )
     return figure
 
