@@ -207,9 +207,16 @@ def test_simulated_scans_become_tables_and_claims(finished, tmp_path):
     simulators = {
         "velocity": {"kind": "warp", "field": "velocity", "grid": 8},
         "published": {"kind": "warp", "field": "displacement", "grid": None},
+        "attack": {"kind": "attack"},
     }
-    merits = {"velocity": {"moved": 1.0, "referee_moved": 0.9, "change_correlation": 0.6},
-              "published": {"moved": 1.0, "referee_moved": 0.2, "change_correlation": 0.3}}  # fmt: skip
+    merits = {
+        "velocity": {"moved": 1.0, "referee_moved": 0.9, "mirrored_referee_moved": 0.2, "answer_shift": 1.0,
+                     "referee_shift": 0.8, "change_correlation": 0.6},
+        "published": {"moved": 1.0, "referee_moved": 0.2, "mirrored_referee_moved": 0.2, "answer_shift": 1.0,
+                      "referee_shift": 0.1, "change_correlation": 0.3},
+        "attack": {"moved": 1.0, "referee_moved": 0.2, "mirrored_referee_moved": 0.2, "answer_shift": 2.0,
+                   "referee_shift": 0.1, "change_correlation": 0.1},
+    }  # fmt: skip
     rows = [
         ("demo", "boehle", "corrected", 0, 0, name, "warp", f"s{i}", f"p{i}", ("removal", "injection")[i % 2], 1.0,
          score, float(np.sin(7 * i + len(name)) < 2 * merit - 1) if "moved" in score else merit + 0.01 * i)
