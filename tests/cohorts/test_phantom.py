@@ -156,6 +156,18 @@ def test_scans_are_skull_stripped():
     assert not scan.labels[scan.values[0] == 0].astype(bool).mean() > 0.05
 
 
+@pytest.mark.parametrize("disorder", ["alzheimers", "alcohol"])
+def test_a_patients_head_has_no_hole_that_no_controls_has(disorder):
+    changes = {"disorder": disorder, "contraction_mm": 8.0, "loss": 0.0, "bias": 0.0, "noise": 0.0}
+    ill, well = phantom(**changes), phantom(**{**changes, "contraction_mm": 0.0})
+    fluid = ill.anatomy.fluid
+    for record, twin in zip(patients(ill), patients(well), strict=True):
+        scan, healthy = record.load().values, twin.load().values
+        assert (scan != healthy).any()
+        # Where tissue has moved away from the border of the brain there is fluid, not background.
+        assert (scan >= np.minimum(healthy, fluid) - 1e-6).all()
+
+
 def test_a_person_can_have_several_scans_of_one_anatomy():
     cohort = phantom(n_participants=30, n_visits=3, rescanned_share=0.5)
     rows = [record.row for record in cohort]

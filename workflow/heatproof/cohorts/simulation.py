@@ -142,6 +142,7 @@ def render(anatomy: Anatomy, body: Body, appearance: Appearance, effect: Effect)
     if body.strengths:
         points, lost = _afflicted(anatomy, body, effect, points)
         tissue, left = _tissue(anatomy, points, body.grey_matter_loss, lost)
+        tissue = _filled(tissue, healthy, anatomy.fluid)
     head = healthy > BACKGROUND_SHARE * anatomy.fluid
     image = _scanned(tissue, pattern, appearance, anatomy, support) * head
     reference = _scanned(healthy, pattern, appearance, anatomy, support) * head
@@ -168,6 +169,7 @@ def redrawn(anatomy: Anatomy, body: Body, appearance: Appearance, effect: Effect
     healthy, _ = _tissue(anatomy, points, body.grey_matter_loss, np.zeros(points.shape[1], dtype=np.float32))
     there, lost = _afflicted(anatomy, body, effect, points)
     ill, _ = _tissue(anatomy, there, body.grey_matter_loss, lost)
+    ill = _filled(ill, healthy, anatomy.fluid)
     head = healthy > BACKGROUND_SHARE * anatomy.fluid
     image, reference = (_scanned(tissue, pattern, appearance, anatomy, support) * head for tissue in (ill, healthy))
     change = _spread(option * (image - reference), support)
@@ -243,6 +245,15 @@ def _tissue(anatomy: Anatomy, points: np.ndarray, aged: float, lost: np.ndarray)
     remaining = (1 - aged) * (1 - lost)
     intensity = lose_tissue(sample(anatomy.intensity, points), grey_matter, 1 - remaining, anatomy.fluid)
     return intensity, 1 - grey_matter * (1 - remaining)
+
+
+def _filled(ill: np.ndarray, healthy: np.ndarray, fluid: float) -> np.ndarray:
+    """Return intensities of a head that stays full: where tissue has moved away from its border there is fluid.
+
+    Without it a patient's scan would have holes as dark as the background, which no control has: one look at the
+    darkest voxel would tell the groups apart.
+    """
+    return np.maximum(ill, np.minimum(healthy, np.float32(fluid)))
 
 
 def _scanned(
