@@ -19,7 +19,7 @@ CONFIG: dict[str, Any] = {
             "cohort": {"source": "phantom"},
             "truths": {},
             "models": {
-                "net": {"network": "wang_b"},
+                "net": {"network": "wang_b", "intensity": "minmax"},
                 "few": {"network": "wang_b", "simulators": ["attack"]},
                 "svm": {"network": "linear_svm"},
             },
@@ -45,6 +45,16 @@ def study(**sections: Any) -> dict[str, Any]:
     for section, entries in sections.items():
         config["studies"]["discs"].setdefault(section, {}).update(entries)
     return configuration.complete(config)["studies"]["discs"]
+
+
+@pytest.mark.parametrize("intensity", ["zscore", "dataset"])
+def test_no_warp_moves_heads_whose_background_is_as_grey_as_their_tissue(intensity: str) -> None:
+    with pytest.raises(ConfigError, match="as grey as its mean") as caught:
+        study(models={"net": {"network": "wang_b", "intensity": intensity}})
+    assert caught.value.field == "studies.discs.models.net.intensity"
+    # What changes no place may, and so may images without a mask.
+    study(models={"other": {"network": "wang_b", "intensity": intensity, "simulators": ["attack", "map"]}})
+    study(models={"net": {"network": "wang_b", "intensity": intensity}}, cohort={"source": "blobs"})
 
 
 def test_a_study_without_simulators_has_none() -> None:

@@ -15,6 +15,9 @@ from heatproof.studies import COUNTERFACTUAL_SOURCES, needs_simulator, simulator
 
 # Kinds of simulators that change intensities and move no tissue.
 WITHOUT_WARP = ("additive", "attack")
+# Sources of heads inside a mask, and the normalisations that set what lies outside it to the mean of the head.
+MASKED_SOURCES = ("phantom", "anatomies", "table", "bids", "caps", "oasis")
+GREY_OUTSIDE = ("zscore", "dataset")
 
 
 def check_simulators(study: Mapping[str, Any], path: tuple[str, ...], source: str) -> None:
@@ -33,7 +36,8 @@ def check_simulators(study: Mapping[str, Any], path: tuple[str, ...], source: st
     ------
     ConfigError
         If a method or a model names a simulator that is not of the study, tissue is asked of one that moves none, a
-        list of methods names one that could not be drawn, or no dose is a full one.
+        list of methods names one that could not be drawn, no dose is a full one, or a warp would move scans whose
+        background is as grey as their tissue.
     """
     refused = partial(ConfigError.of_study, path=path, file=source)
 
@@ -41,6 +45,16 @@ def check_simulators(study: Mapping[str, Any], path: tuple[str, ...], source: st
     remedy = (
         f"use ids of this study's simulators: {', '.join(known)}." if known else "add it to the study's simulators."
     )
+    for name, model in study["models"].items():
+        masked = study["cohort"]["source"] in MASKED_SOURCES and model["intensity"] in GREY_OUTSIDE
+        for chosen in simulators_of(study, name) if masked else ():
+            if known.get(chosen, {}).get("field", "none") != "none":
+                raise refused(
+                    f"with '{model['intensity']}' what lies outside the head is as grey as its mean, and the warp "
+                    f"'{chosen}' would draw it in for tissue.",
+                    ("models", name, "intensity"),
+                    "use minmax or none, or fit no warp to this model.",
+                )
     for name, method in study["methods"].items():
         if not needs_simulator(method):
             continue
