@@ -120,6 +120,8 @@ class TestFinishedRun:
         "config/ludb.yaml",
         "config/paper/storas2025_ptbxl.yaml",
         "config/paper/qtdb.yaml",
+        "config/brain_simulators.yaml",
+        "config/anatomy_simulators.yaml",
         pytest.param("config/paper/brain_tumor.yaml", marks=pytest.mark.slow),
         pytest.param("config/paper/chest_xray.yaml", marks=pytest.mark.slow),
     ],
