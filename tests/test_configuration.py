@@ -222,3 +222,57 @@ def test_a_stage_that_probes_reads_nothing_but_its_own_keys(default: dict[str, A
     for stage, changed in (("probe", False), ("agree", False), ("randomise", True)):
         assert (studies.probes_of(before, stage) != studies.probes_of(after, stage)) == changed
     assert studies.probes_of(before, "agree")["metrics"] == ["retraining_agreement"]
+
+
+@pytest.mark.parametrize("results", ["results", "a/b", "with a space/Größe", "..a/b", "a..b"])
+def test_results_may_have_any_name_inside_the_working_directory(default: dict[str, Any], results: str) -> None:
+    default["results"] = results
+    if results.startswith("."):
+        with pytest.raises(ConfigError, match="results"):
+            configuration.complete(default)
+    else:
+        assert configuration.complete(default)["results"] == results
+
+
+@pytest.mark.parametrize("results", ["a/../../b", "a/..", "a\\..\\..\\b", "results/{study}"])
+def test_results_that_climb_out_or_hold_a_wildcard_are_refused(default: dict[str, Any], results: str) -> None:
+    default["results"] = results
+    with pytest.raises(ConfigError, match="no folder inside the working directory"):
+        configuration.complete(default)
+
+
+@pytest.mark.parametrize("path", ["scans.tsv", "a/../scans.tsv", "{root}/scans.tsv", "../scans.tsv", "/scans.tsv"])
+def test_paths_count_where_they_lead(default: dict[str, Any], tmp_path: Path, path: str) -> None:
+    default["data_root"] = str(tmp_path)
+    study(default)["cohort"] = {"source": "table", "table": path.format(root=tmp_path)}
+    study(default)["truths"] = {}
+    if path in ("../scans.tsv", "/scans.tsv"):
+        with pytest.raises(ConfigError, match=r"cohort\.table: '.*' leads out of the data root"):
+            configuration.complete(default)
+    else:
+        configuration.complete(default)
+
+
+def test_every_key_of_a_schema_that_is_called_a_path_is_checked() -> None:
+    from heatproof.config_checks import PATH_KEYS
+
+    sections = {"cohorts": "cohort", "folds": "folds", "truths": "truths", "networks": "models", "rating": "rating"}
+    for path, described, _ in all_keys():
+        section, key = sections.get(path.split(".")[0].split("_")[0]), path.rsplit(".", 1)[1]
+        if section and "inside the data root" in described["description"]:
+            assert key in PATH_KEYS[section], path
+
+
+def test_a_simulated_cohort_has_somebody_for_every_fold(default: dict[str, Any]) -> None:
+    study(default)["cohort"]["n_participants"] = 3
+    configuration.complete(default)
+    study(default)["cohort"]["n_participants"] = 2
+    with pytest.raises(ConfigError, match=r"folds\.n_folds: 2 people cannot be in 3 folds"):
+        configuration.complete(default)
+
+
+@pytest.mark.parametrize("value", [["lrp"], {"lrp": 1}, 3, None])
+def test_a_name_that_is_no_text_is_refused_in_words(default: dict[str, Any], value: object) -> None:
+    study(default)["methods"]["lrp"]["method"] = value
+    with pytest.raises(ConfigError, match=r"methods\.lrp\.method: '.*' is not known"):
+        configuration.complete(default)

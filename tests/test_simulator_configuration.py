@@ -57,6 +57,21 @@ def test_no_warp_moves_heads_whose_background_is_as_grey_as_their_tissue(intensi
     study(models={"net": {"network": "wang_b", "intensity": intensity}}, cohort={"source": "blobs"})
 
 
+def test_a_simulator_of_several_classes_is_asked_about_the_class_that_it_is_fitted_for() -> None:
+    tumours = {"cohort": {"source": "cheng"}}
+    assert study(**tumours)["methods"]["change"]["target"] == "patient"
+    for sections in (
+        {"methods": {"change": {"method": "simulator", "simulator": "attack", "target": "label"}}},
+        {"attribution": {"target": "predicted"}},
+    ):
+        with pytest.raises(ConfigError, match="the last of 3 classes") as caught:
+            study(**tumours, **sections)
+        assert caught.value.field == "studies.discs.methods.change.target"
+        # Of two classes the other one is the same question the other way round.
+        study(**sections)
+    study(cohort={"source": "lesions", "kinds": ["none", "solid"]}, attribution={"target": "predicted"})
+
+
 def test_a_study_without_simulators_has_none() -> None:
     config = copy.deepcopy(CONFIG)
     plain = config["studies"]["discs"]

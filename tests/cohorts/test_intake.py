@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import nibabel
@@ -21,9 +22,11 @@ from scan_files import (
     write_scaled,
 )
 
-from heatproof.cohorts.store import Cohort
+from heatproof.cohorts.intake import check_scan
+from heatproof.cohorts.store import Cohort, RawScan, Record, Source
 from heatproof.errors import ConfigError, HeatproofError, IntakeError
 from heatproof.files import read_table
+from heatproof.geometry import Grid
 from heatproof.stages.prepare import prepare
 
 BAD = 3
@@ -313,6 +316,62 @@ def test_bad_row(root: Path, cells: dict[str, object], field: str, reason: str, 
     assert f"\t{field}\t" in str(caught.value)
     with run(root, on_bad_scan="exclude") as cohort:
         assert len(cohort) == 6 - n_bad
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [{"age": 63.5}, {"age": "n/a"}, {"age": ""}, {"age": 0}, {"participant_id": "Müller 3"}, {"scan_id": "three/a"}],
+    ids=str,
+)
+def test_unusual_cells_that_say_what_they_mean_are_taken(root: Path, cells: dict[str, object]) -> None:
+    write_rows(root / "scans.tsv", change(table_rows(), BAD, **cells))
+    with run(root) as cohort:
+        assert len(cohort) == 6
+
+
+@pytest.mark.parametrize("text", ["scan\u200b-3", "scan-3\u00a0x", "scan\x07-3"], ids=ascii)
+def test_an_identifier_that_cannot_be_read_as_it_is_written_is_refused(root: Path, text: str) -> None:
+    write_rows(root / "scans.tsv", change(table_rows(), BAD, scan_id=text))
+    with pytest.raises(IntakeError, match="cannot be seen"):
+        run(root)
+
+
+@pytest.mark.parametrize("age", ["seventy", "63,5", "-1", "inf", "89+"])
+def test_an_age_that_is_no_number_of_years_is_refused(root: Path, age: str) -> None:
+    write_rows(root / "scans.tsv", change(table_rows(), BAD, age=age))
+    with pytest.raises(IntakeError, match=f"the age '{re.escape(age)}"):
+        run(root)
+
+
+def test_a_class_without_anybody_stops_the_run_also_when_its_scans_were_excluded(root: Path) -> None:
+    for row in table_rows()[1::2]:
+        write_image(root / str(row["path"]), np.full(SHAPE, float(str(row["age"])), np.float32))
+    with pytest.raises(IntakeError, match="no scan has the diagnosis AD"):
+        run(root, on_bad_scan="exclude")
+    assert not (root / "results/cohort.h5").exists()
+    write_rows(root / "scans.tsv", table_rows()[::2])
+    with pytest.raises(IntakeError, match="no scan has the diagnosis AD"):
+        run(root)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "channels", "field", "words"),
+    [
+        ({"values": brain()[None, None]}, None, "shape", "channels and 3 space axes"),
+        ({}, 2, "shape", "1 channels, the ones before it 2"),
+        ({"truth": np.ones((6, 7, 4))}, None, "truth", r"the truth has shape \(6, 7, 4\)"),
+        ({"labels": np.ones((6, 7, 4), int)}, None, "labels", r"the labels has shape \(6, 7, 4\)"),
+    ],
+)
+def test_what_a_source_hands_over_is_checked_too(
+    spoil: dict[str, np.ndarray], channels: int | None, field: str, words: str
+) -> None:
+    grid = Grid(SHAPE, AFFINE)
+    scan = RawScan(**{"values": brain()[None], "grid": grid, **spoil})
+    record = Record(row={"scan_id": "a"}, load=lambda: scan)
+    with pytest.raises(IntakeError, match=words) as caught:
+        check_scan(record, Source(grid, [record]), channels, fill_not_finite=False)
+    assert caught.value.field == field and caught.value.remedy
 
 
 @pytest.mark.parametrize("repacked", [False, True])

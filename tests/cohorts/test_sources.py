@@ -220,7 +220,8 @@ def bids_folder(root: Path) -> Path:
             name = f"{subject}_{session}_space-MNI152NLin2009cAsym_res-2_desc-preproc_T1w.nii.gz"
             place = folder / subject / session / "anat"
             write_image(place / name, brain(10 * number + int(session[-1])))
-            write_image(place / f"{subject}_{session}_desc-preproc_T1w.nii.gz", brain(50 + number))
+            native = brain(40 + number + 10 * int(session[-1]))
+            write_image(place / f"{subject}_{session}_desc-preproc_T1w.nii.gz", native)
             write_image(
                 place / f"{subject}_{session}_space-MNI152NLin2009cAsym_res-2_label-GM_probseg.nii.gz",
                 brain(),

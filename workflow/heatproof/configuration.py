@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from heatproof.config_checks import check_folders, check_folds
 from heatproof.errors import ConfigError
 from heatproof.outputs import check_outputs
 from heatproof.rating import check_rating
@@ -49,10 +50,11 @@ def complete(config: Mapping[str, Any], source: str = "config") -> dict[str, Any
     Raises
     ------
     ConfigError
-        At the first key that is unknown, missing, of a wrong type or out of range.
+        At the first key that is unknown, missing, of a wrong type or out of range, or path that leads out.
     """
     completed = copy.deepcopy(dict(config))
     _check(completed, _schema("config.yaml"), (), source)
+    check_folders(completed, source)
     for name, study in completed["studies"].items():
         _check_study(study, ("studies", name), source)
     return completed
@@ -123,7 +125,7 @@ def _selected(value: Any, key: str, files: Iterable[str], path: tuple[str, ...],
             field=_dotted(path),
             remedy=f"add '{key}', one of: {allowed}.",
         )
-    if value[key] not in entries:
+    if not isinstance(value[key], str) or value[key] not in entries:
         close = difflib.get_close_matches(str(value[key]), entries, n=1)
         hint = f"did you mean '{close[0]}'? Allowed" if close else "use one of"
         raise ConfigError(
@@ -230,6 +232,7 @@ def _check_study(study: dict[str, Any], path: tuple[str, ...], source: str) -> N
             field=_dotted((*path, *where)),
             remedy="use another baseline or fill, such as zero or blur.",
         )
+    check_folds(study, path, source)
     check_simulators(study, path, source)
     for name in study["models"]:
         if not methods_of(study, name):

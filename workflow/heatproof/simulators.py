@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from heatproof.config_checks import class_count
 from heatproof.errors import ConfigError
 from heatproof.outputs import SIMULATED, drawing_modules
 from heatproof.studies import COUNTERFACTUAL_SOURCES, needs_simulator, simulators_of
@@ -36,6 +37,7 @@ def check_simulators(study: Mapping[str, Any], path: tuple[str, ...], source: st
     ------
     ConfigError
         If a method or a model names a simulator that is not of the study, tissue is asked of one that moves none, a
+        method asks about another of several classes than the one that simulators are fitted for, a
         list of methods names one that could not be drawn, no dose is a full one, or a warp would move scans whose
         background is as grey as their tissue.
     """
@@ -67,6 +69,13 @@ def check_simulators(study: Mapping[str, Any], path: tuple[str, ...], source: st
                 f"the simulator '{chosen}' is of the kind '{kind}', which moves no tissue.",
                 ("methods", name, "map"),
                 "use map: change, or a simulator of the kind warp.",
+            )
+        explained, n_classes = method["target"] or study["attribution"]["target"], class_count(study["cohort"])
+        if n_classes > 2 and explained != "patient":
+            raise refused(
+                f"a simulator is fitted for the last of {n_classes} classes, and '{explained}' asks about others.",
+                ("methods", name, "target"),
+                "set target: patient for methods that show a simulator.",
             )
     for name, model in study["models"].items():
         for chosen in model.get("simulators") or ():

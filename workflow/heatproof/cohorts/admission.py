@@ -16,6 +16,7 @@ from heatproof.cohorts.intake import (
     intake_table,
     participant_row,
     policy,
+    require_classes,
     same_image,
 )
 from heatproof.cohorts.store import Record, Source
@@ -77,6 +78,8 @@ def _store(
     seen: dict[str, Record] = {}
     writer: CohortWriter | None = None
     channels: int | None = None
+    if records:
+        require_classes(records, source)
     with ExitStack() as stack:
         for record in records:
             try:
@@ -105,6 +108,7 @@ def _store(
                 field="cohort",
                 remedy="mend the scans.",
             )
+        require_classes(result.accepted, source)
     return result
 
 

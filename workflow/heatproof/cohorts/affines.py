@@ -47,7 +47,7 @@ def affine_of(path: Path, header: Any, choice: str, notes: list[Note]) -> np.nda
             for name, code in codes.items()
             if code > 0
         }
-    except HeaderDataError as error:
+    except (HeaderDataError, ValueError) as error:
         raise bad(f"the qform is invalid ({error}).", "write the image again with a valid affine.") from error
     if not given:
         raise bad(

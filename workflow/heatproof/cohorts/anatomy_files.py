@@ -9,8 +9,9 @@ from typing import Any
 
 from heatproof.cohorts.folders import inside, shown
 from heatproof.cohorts.images import read_header
+from heatproof.cohorts.listed_tables import read_listing
 from heatproof.errors import ConfigError, IntakeError
-from heatproof.files import read_table, sha256_of
+from heatproof.files import sha256_of
 from heatproof.geometry import Grid
 
 PLACEHOLDER = "{scan_id}"
@@ -113,7 +114,7 @@ def read_label_names(spec: dict[str, Any], root: Path) -> dict[int, str]:
     """Return the names of the areas: those of `labels_table` (label or index, name), else the regions'."""
     if spec["labels_table"]:
         path = inside(root, spec["labels_table"], field="labels_table")
-        table = read_table(path, ("name",))
+        table = read_listing(path, ("name",))
         column = "label" if "label" in table.columns else "index"
         if column not in table.columns:
             raise IntakeError(
@@ -165,7 +166,7 @@ def _table_rows(spec: dict[str, Any], root: Path) -> list[dict[str, Any]]:
     path = inside(root, spec["table"], field="table")
     # Ids are text in every table; foreign column names are given in `columns`.
     columns = {name: spec["columns"].get(name, name) for name in ("scan_id", "participant_id", "age", "sex")}
-    table = read_table(path, (columns["scan_id"],))
+    table = read_listing(path, (columns["scan_id"],))
     rows = []
     for line in table.to_dict("records"):
         found = {name: line.get(column) for name, column in columns.items()}

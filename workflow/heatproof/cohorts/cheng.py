@@ -13,12 +13,12 @@ from heatproof.archives import visible
 from heatproof.cohorts.blocks import unit_of, with_people
 from heatproof.cohorts.findings import FileSource, Finding
 from heatproof.cohorts.folders import inside, shown
+from heatproof.cohorts.listed_tables import read_listing
 from heatproof.cohorts.listing import text_of
 from heatproof.cohorts.picture_listing import Outline, PictureEntry, picture_source
 from heatproof.cohorts.picture_table import PictureFile, entry_of
 from heatproof.cohorts.pictures import Picture, require_file, require_size
 from heatproof.errors import ConfigError, IntakeError
-from heatproof.files import read_table
 
 FOLDER = "brain_tumor_cheng"
 CLASSES = ("meningioma", "glioma", "pituitary")
@@ -192,7 +192,7 @@ def _numbered(paths: Iterable[Path]) -> dict[int, Path]:
 def _labels(path: Path) -> dict[int, str]:
     """Return number of a file -> label as it is written in labels.csv."""
     found: dict[int, str] = {}
-    for line, row in enumerate(read_table(path, ("index", "label")).to_dict("records"), start=2):
+    for line, row in enumerate(read_listing(path, ("index", "label")).to_dict("records"), start=2):
         index, label = text_of(row["index"]), text_of(row["label"])
         problem, field = (
             (f"'{index}' in line {line} is no number of a file", "index")

@@ -119,7 +119,8 @@ def read_dicom(path: Path, window: str = "none") -> np.ndarray:
     except Exception as error:  # Decoders raise whatever they like.
         raise _refused(
             path,
-            f"the pixels cannot be decoded ({str(error).rstrip('.')})",
+            # One line, because a finding is a row of a table.
+            f"the pixels cannot be decoded ({' '.join(str(error).split()).rstrip('.')})",
             "PixelData",
             "copy the file again, or export it without compression",
         ) from error

@@ -35,7 +35,9 @@ def check_listing(source: Source, records: Sequence[Record]) -> list[Finding]:
     """
     found = list(source.findings) if isinstance(source, FileSource) else []
     found += identifier_findings(records)
+    found += [finding for record in records for finding in _unseen_characters(record)]
     found += [finding for record in records for finding in _label_findings(record, source.classes)]
+    found += [finding for record in records for finding in _age_findings(record)]
     for record in records:
         if not isinstance(record, FileRecord):
             continue
@@ -140,6 +142,22 @@ def intake_table(findings: Iterable[Finding], accepted: Iterable[Record]) -> pd.
     return frame.sort_values("scan_id", kind="stable", ignore_index=True)
 
 
+def _unseen_characters(record: Record) -> list[Finding]:
+    """Return a finding per identifier that looks like another one, or tears a line of a table or a log."""
+    return [
+        Finding(
+            str(record.row.get("scan_id") or ""),
+            record.file,
+            field,
+            f"{ascii(text)} holds a character that cannot be seen",
+            "bad",
+            "spell it again",
+        )
+        for field in ("scan_id", "participant_id")
+        if not (text := str(record.row.get(field) or "")).isprintable()
+    ]
+
+
 def _label_findings(record: Record, classes: Sequence[str]) -> list[Finding]:
     value = record.row.get("diagnosis")
     if not comparable(value):
@@ -150,6 +168,31 @@ def _label_findings(record: Record, classes: Sequence[str]) -> list[Finding]:
     else:
         return []
     return [Finding(str(record.row.get("scan_id") or ""), record.file, "diagnosis", reason, "bad", remedy)]
+
+
+def _age_findings(record: Record) -> list[Finding]:
+    """Return a finding if an age that is given is no number of years: it would not count where folds are balanced."""
+    value = record.row.get("age")
+    if not comparable(value):
+        return []
+    try:
+        is_age = 0 <= float(str(value)) < float("inf")
+    except ValueError:
+        is_age = False
+    reason, remedy = f"the age '{value}' is no number of years", "write years, with a point for fractions, or n/a"
+    return [] if is_age else [Finding(str(record.row.get("scan_id") or ""), record.file, "age", reason, "bad", remedy)]
+
+
+def require_classes(records: Iterable[Record], source: Source) -> None:
+    """Raise an IntakeError if nobody is left of a class that the study compares."""
+    present = {str(record.row.get("diagnosis")) for record in records}
+    absent = [name for name in source.classes if name not in present]
+    if absent:
+        raise IntakeError(
+            f"no scan has the diagnosis {' or '.join(absent)}.",
+            field="diagnosis",
+            remedy="add scans of the class, name it in the config's diagnosis mapping, or take it out of classes.",
+        )
 
 
 def _equal_files(records: Sequence[Record]) -> list[Finding]:

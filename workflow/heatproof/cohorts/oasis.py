@@ -8,9 +8,9 @@ from typing import Any
 
 from heatproof.cohorts.findings import FileSource, Finding
 from heatproof.cohorts.folders import inside, shown
+from heatproof.cohorts.listed_tables import read_listing
 from heatproof.cohorts.listing import Entry, file_source
 from heatproof.errors import IntakeError
-from heatproof.files import read_table
 
 TABLE = "oasis_cross-sectional.csv"
 SUBFOLDER = "oasis1"
@@ -115,7 +115,7 @@ def _images(folder: Path, prefix: str) -> list[Path]:
 
 def _people(root: Path, folder: Path) -> dict[str, dict[str, Any]]:
     """Return the table's rows by scan."""
-    table = read_table(inside(root, folder / TABLE, field="cohort.folder"))
+    table = read_listing(inside(root, folder / TABLE, field="cohort.folder"))
     table.columns = [name.lower().replace("/", "") for name in table.columns]
     return {str(row["id"]): {str(key): value for key, value in row.items()} for row in table.to_dict("records")}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from heatproof.cohorts.folders import inside
+from heatproof.cohorts.listed_tables import read_listing
 from heatproof.errors import ConfigError
-from heatproof.files import read_table
 
 
 class People:
@@ -42,7 +42,7 @@ class People:
         self._root, self._folder = root, folder
         self._column = diagnosis_column
         self._session_level = session_level
-        table = read_table(self._inside(folder / "participants.tsv"), ("participant_id",))
+        table = read_listing(self._inside(folder / "participants.tsv"), ("participant_id",))
         self._people = {str(row["participant_id"]): row for row in table.to_dict("records")}
         self._sessions: dict[str, dict[str, dict[str, Any]]] = {}
 
@@ -77,7 +77,7 @@ class People:
             name = f"{participant_id}_sessions.tsv"
             places = [self._folder / "subjects" / participant_id, self._folder / participant_id]
             found = next((place / name for place in places if (place / name).is_file()), None)
-            rows = read_table(self._inside(found), ("session_id",)).to_dict("records") if found else []
+            rows = read_listing(self._inside(found), ("session_id",)).to_dict("records") if found else []
             self._sessions[participant_id] = {
                 str(row["session_id"]): {str(key): value for key, value in row.items()} for row in rows
             }

@@ -13,12 +13,12 @@ from heatproof.cohorts.blocks import unit_of, with_people
 from heatproof.cohorts.dicom import WINDOWS, is_dicom, read_dicom, read_dicom_header
 from heatproof.cohorts.findings import FileSource, Finding
 from heatproof.cohorts.folders import inside
+from heatproof.cohorts.listed_tables import read_listing
 from heatproof.cohorts.listing import locate, text_of
 from heatproof.cohorts.picture_listing import Outline, PictureEntry, picture_source
 from heatproof.cohorts.pictures import COLOURS, Picture, picture_shape, read_mask, read_picture
 from heatproof.cohorts.tiles import TileRule, cut
 from heatproof.errors import ConfigError, IntakeError
-from heatproof.files import read_table
 
 MASK_COLUMN = "mask_path"
 BLOCK_SIZE = 10
@@ -160,7 +160,7 @@ def _listing(
     column = str(spec.get("diagnosis_column", "diagnosis"))
     regions = {str(name): str(value) for name, value in (spec.get("regions") or {}).items()}
     required = ("scan_id", "path", *regions.values())
-    frame = read_table(
+    frame = read_listing(
         table,
         (*required, *((column,) if is_labelled else ()), *(("participant_id",) if participants == "column" else ())),
     )

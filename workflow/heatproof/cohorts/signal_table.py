@@ -11,11 +11,11 @@ import numpy as np
 from heatproof.cohorts.findings import FileRecord, FileSource, Finding, Note
 from heatproof.cohorts.folders import inside, shown
 from heatproof.cohorts.leads import check_rate, check_signal, per_millivolt, places_of, resampled
+from heatproof.cohorts.listed_tables import read_listing
 from heatproof.cohorts.listing import locate
 from heatproof.cohorts.signal_listing import Column, SignalShape, columns_of, signal_source, with_outputs
 from heatproof.cohorts.store import RawScan
 from heatproof.errors import IntakeError
-from heatproof.files import read_table
 
 DURATION_MS = 10000.0
 RATE = Column("sampling_rate", "sampling_rate", "Hz")
@@ -85,13 +85,13 @@ class Reading:
         return array
 
     def _columns(self, path: Path) -> list[str]:
-        return [str(name) for name in read_table(path).columns] if path.suffix.casefold() in TEXTS else []
+        return [str(name) for name in read_listing(path).columns] if path.suffix.casefold() in TEXTS else []
 
     def _table(self, path: Path) -> np.ndarray:
         """Return the columns of a text file that are leads, shape (columns, n_samples), NaN where not a number."""
         import pandas as pd
 
-        return read_table(path).apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64).T
+        return read_listing(path).apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64).T
 
 
 def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
@@ -123,7 +123,7 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
         round(float(spec.get("start_ms", 0)) * shape.rate / 1000),
     )
     table = inside(root, str(spec["table"]), field="cohort.table")
-    frame = read_table(table, ("scan_id", "participant_id", "path", *(column.column for column in columns)))
+    frame = read_listing(table, ("scan_id", "participant_id", "path", *(column.column for column in columns)))
     hidden = {"path", RATE.column, "diagnosis", *(column.column for column in columns)}
     records: list[FileRecord] = []
     findings: list[Finding] = []

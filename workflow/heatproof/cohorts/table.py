@@ -7,8 +7,8 @@ from typing import Any
 
 from heatproof.cohorts.findings import FileSource, Finding
 from heatproof.cohorts.folders import inside
+from heatproof.cohorts.listed_tables import read_listing
 from heatproof.cohorts.listing import Entry, file_source, locate, text_of
-from heatproof.files import read_table
 
 REQUIRED = ("scan_id", "participant_id", "path")
 FILE_COLUMNS = ("path", "labels_path")
@@ -35,7 +35,7 @@ def open_source(spec: dict[str, Any], *, seed: int, root: Path) -> FileSource:
     """
     path = inside(root, spec["table"], field="cohort.table")
     column = str(spec.get("diagnosis_column", "diagnosis"))
-    frame = read_table(path, (*REQUIRED, column))
+    frame = read_listing(path, (*REQUIRED, column))
     entries: list[Entry] = []
     findings: list[Finding] = []
     for cells in frame.to_dict("records"):

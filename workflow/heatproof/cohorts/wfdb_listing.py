@@ -13,11 +13,11 @@ import pandas as pd
 
 from heatproof.cohorts.findings import Finding
 from heatproof.cohorts.folders import inside, shown
+from heatproof.cohorts.listed_tables import read_listing
 from heatproof.cohorts.listing import text_of
 from heatproof.cohorts.signal_listing import Column, with_outputs
 from heatproof.cohorts.wfdb_files import HEADER
 from heatproof.errors import ConfigError, HeatproofError, IntakeError
-from heatproof.files import read_table
 
 RECORDS = "RECORDS"
 COLUMN_KEYS = ("key_column", "record_column", "participant_column", "age_column", "sex_column")
@@ -136,11 +136,11 @@ def _table(spec: Mapping[str, Any], root: Path, columns: Sequence[Column]) -> pd
     named = [spec.get(name) for name in COLUMN_KEYS]
     needed = [str(name) for name in (*named, *spec.get("kept_columns", ())) if name]
     wanted = [column.column for column in columns]
-    frame = read_table(inside(root, str(spec["table"]), field="cohort.table"), tuple(needed))
+    frame = read_listing(inside(root, str(spec["table"]), field="cohort.table"), tuple(needed))
     joined = spec.get("joined")
     if joined:
         path = inside(root, str(joined["table"]), field="cohort.joined.table")
-        other = read_table(path, (str(joined["key_column"]),))
+        other = read_listing(path, (str(joined["key_column"]),))
         other = other[[str(joined["key_column"]), *(name for name in wanted if name in other.columns)]]
         keys = other.pop(str(joined["key_column"])).map(text_of)
         if keys.duplicated().any():
