@@ -177,6 +177,10 @@ def _other_network(path: Path) -> None:
     torch.save(build("wang_b", shape=(30, 28), width=5, n_blocks=2).state_dict(), path)
 
 
+def _fewer_blocks(path: Path) -> None:
+    torch.save(build("wang_b", shape=(30, 28), width=4, n_blocks=1).state_dict(), path)
+
+
 def _without_word(path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -231,6 +235,7 @@ TRIALS = (
     Trial("weights: no weights", foreign("theirs.pt", lambda path: torch.save([1, 2, 3], path))),
     Trial("weights: the file is missing", foreign("theirs.pt", lambda path: None)),
     Trial("weights: of another network", foreign("theirs.pt", _other_network)),
+    Trial("weights: of a network with fewer blocks", foreign("theirs.pt", _fewer_blocks)),
     Trial("model: truncated", own(lambda path: path.write_bytes(path.read_bytes()[:100]))),
     Trial("model: of another width than it says", own(lambda path: None, WIDER)),
     Trial("model: no word on its network", own(_without_word)),

@@ -78,6 +78,7 @@ def people(n: int = 24) -> pd.DataFrame:
             "participant_id": [f"person-{number // 2:02d}" for number in range(n)],
             "diagnosis": [("HC", "AD")[number // 2 % 2] for number in range(n)],
             "strat_fold": [number // 2 % N_FOLDS for number in range(n)],
+            "visit": [number % 2 for number in range(n)],
         }
     )
 
@@ -101,6 +102,7 @@ def folds_of(
     spec: dict[str, object],
     table: Callable[[], pd.DataFrame] = people,
     own: Callable[[pd.DataFrame], pd.DataFrame] = lambda own: own,
+    recipe: str = "corrected",
 ) -> Callable[[Path], object]:
     """Return an attempt to split a table as a config entry asks."""
 
@@ -108,7 +110,7 @@ def folds_of(
         write_table(table(), folder / "participants.tsv")
         write_table(own(own_folds()), folder / "own.tsv")
         split(
-            folder / "participants.tsv", spec, ["corrected"], seed=1, root=folder,
+            folder / "participants.tsv", spec, [recipe], seed=1, root=folder,
             folds=folder / "folds.tsv", leakage=folder / "leakage.tsv",
         )  # fmt: skip
 
@@ -168,12 +170,14 @@ TRIALS = (
     Trial("nobody of one class is left (on_bad_scan: exclude)", _excluded_class),
     Trial("a class smaller than the folds", folds_of({"n_folds": N_FOLDS}, _few_patients)),
     Trial("more folds than people", folds_of({"n_folds": 50})),
+    Trial("more folds than scans, split as published", folds_of({"n_folds": 50}, recipe="as_published")),
     Trial("own folds: a person trained on and tested", folds_of(OWN, own=_leak)),
     Trial("own folds: numbered from 1", folds_of(OWN, own=lambda own: own.assign(fold=own["fold"] + 1))),
     Trial("own folds: a scan that is in no table", folds_of(OWN, own=lambda own: own.replace("scan-05", "scan-99"))),
     Trial("own folds: a part that is none", folds_of(OWN, own=lambda own: own.replace("validation", "development"))),
     Trial("own folds: a column is missing", folds_of(OWN, own=lambda own: own.drop(columns="part"))),
     Trial("published folds: no such column", folds_of({"n_folds": N_FOLDS, "published_column": "fold"})),
+    Trial("published folds: a person in two of them", folds_of({"n_folds": 2, "published_column": "visit"})),
     Trial("published folds: another number of them", folds_of({"n_folds": 5, "published_column": "strat_fold"})),
     Trial("a split column whose values are in no part",
           folds_of({"n_folds": 1, "split_column": "strat_fold", "parts": {**PARTS, "test": [7]}})),
