@@ -81,6 +81,12 @@ def batches():
             )
 
 
+# The resources that a profile gives a rule over methods are given to the rules of its batches too.
+asked = workflow.resource_settings.overwrite_resources
+for rule_name in {"attribute", "score", "pool"}.intersection(asked):
+    asked.update({rule_name + suffix: asked[rule_name] for suffix, *_ in batches()})
+
+
 def of_batch(methods, pattern):
     """Return a path of every method of a batch, below the folder of its study and model."""
     base = f"{RESULTS}/{{study}}/{{model}}/"
